@@ -1,0 +1,1 @@
+"""The gRPC orchestrator of agent-fleet."""
