@@ -1,0 +1,1 @@
+"""Types and decisions of the orchestrator, with no I/O, clock or randomness inside."""

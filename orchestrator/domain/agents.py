@@ -1,0 +1,61 @@
+"""Agents: immutable, versioned instructions."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from orchestrator.domain.base import Value
+
+
+class Preference(StrEnum):
+    CHEAPEST_THAT_CAN = "cheapest_that_can"
+    FASTEST = "fastest"
+    BEST = "best"
+
+
+class ModelPolicy(Value):
+    """Which model answers. No `models` means every model of the catalogue."""
+
+    preference: Preference = Preference.CHEAPEST_THAT_CAN
+    models: tuple[str, ...] = ()
+
+
+class Sampling(Value):
+    """`temperature` 0 is greedy; `max_tokens` 0 is the model's default."""
+
+    temperature: float = Field(default=0.0, ge=0.0, le=2.0)
+    max_tokens: int = Field(default=0, ge=0)
+    top_p: float | None = Field(default=None, gt=0.0, le=1.0)
+    stop: tuple[str, ...] = ()
+    seed: int | None = Field(default=None, ge=0)
+
+
+class Budget(Value):
+    """Limits of one run; 0 is no limit. Cost is in millionths of the catalogue's currency."""
+
+    max_steps: int = Field(default=0, ge=0)
+    max_tokens: int = Field(default=0, ge=0)
+    max_cost_micros: int = Field(default=0, ge=0)
+
+
+class AgentSpec(Value):
+    description: str = ""
+    system_prompt: str = ""
+    tools: tuple[str, ...] = ()
+    policy: ModelPolicy = ModelPolicy()
+    sampling: Sampling = Sampling()
+    budget: Budget = Budget()
+    timeout_ms: int = Field(default=0, ge=0)
+
+
+class Agent(Value):
+    name: str
+    version: int = Field(ge=1)
+    spec: AgentSpec
+    created_ms: int
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"

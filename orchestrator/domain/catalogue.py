@@ -1,0 +1,52 @@
+"""The catalogue: which language models there are, what they can do and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import Field
+
+from orchestrator.domain.base import Value
+from orchestrator.domain.runs import Usage
+
+
+class Provider(StrEnum):
+    TRITON = "triton"
+    SCRIPTED = "scripted"
+
+
+class Capability(StrEnum):
+    CHAT = "chat"
+    TOOLS = "tools"
+
+
+class ModelEntry(Value):
+    """One model. Prices are in millionths of the currency per million tokens.
+
+    `quality` is the probability that it does a task of that complexity well, by
+    label of the complexity classifier; a label that is missing counts as 0.
+    """
+
+    name: str
+    provider: Provider = Provider.TRITON
+    model: str = ""  # the provider's name for it; empty: the same name
+    capabilities: frozenset[Capability] = frozenset({Capability.CHAT, Capability.TOOLS})
+    context_tokens: int = Field(default=1024, ge=1)
+    max_new_tokens: int = Field(default=256, ge=1)
+    input_price: int = Field(default=0, ge=0)
+    output_price: int = Field(default=0, ge=0)
+    quality: Mapping[str, float] = Field(default_factory=dict)
+    tool_format: str = "hermes"
+
+    @property
+    def served_as(self) -> str:
+        return self.model or self.name
+
+    def cost_micros(self, usage: Usage) -> int:
+        """The price of these tokens, rounded up to a whole micro-unit."""
+        total = usage.prompt_tokens * self.input_price + usage.completion_tokens * self.output_price
+        return -(-total // 1_000_000)
+
+
+Catalogue = Mapping[str, ModelEntry]

@@ -1,0 +1,74 @@
+"""What goes to a language model and what comes back, whoever serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from orchestrator.domain.agents import Sampling
+from orchestrator.domain.messages import Message, ToolCall
+from orchestrator.domain.runs import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSchema:
+    """A tool as the model sees it. `parameters` is a JSON Schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """`model` is the catalogue's name; messages may begin with one of role SYSTEM."""
+
+    model: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSchema, ...] = ()
+    sampling: Sampling = Sampling()  # noqa: RUF009 - frozen
+
+
+class FinishReason(StrEnum):
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """Text for the user, in order; never part of a tool call's syntax."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallChunk:
+    """A complete tool call."""
+
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFinished:
+    """The last chunk. Times are in milliseconds of the caller's monotonic clock."""
+
+    reason: FinishReason
+    usage: Usage  # tokens only; the cost is the catalogue's business
+    prompt_ms: float = 0.0
+    ttft_ms: float = 0.0
+    inference_ms: float = 0.0
+
+
+ChatChunk = TextChunk | ToolCallChunk | ChatFinished
+
+
+class MalformedToolCall(Exception):
+    """The model began a tool call that can't be read: a signal to the step, not to a caller."""
+
+    def __init__(self, detail: str, usage: Usage) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.usage = usage

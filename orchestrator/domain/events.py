@@ -1,0 +1,105 @@
+"""What a watcher of a run sees. Stored once, numbered by the store, contiguous from 1."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from orchestrator.domain.base import Value
+from orchestrator.domain.messages import ToolCall
+from orchestrator.domain.runs import RunError, RunState, Usage
+
+
+class StateChanged(Value):
+    kind: Literal["state_changed"] = "state_changed"
+    state: RunState
+
+
+class Candidate(Value):
+    """A model that was considered. `excluded` says why it can't; empty when it can."""
+
+    model: str
+    quality: float = 0.0
+    cost_micros: int = 0
+    excluded: str = ""
+
+
+class RouteDecided(Value):
+    kind: Literal["route_decided"] = "route_decided"
+    model: str
+    reason: str
+    task: Mapping[str, float] = Field(default_factory=dict)
+    complexity: Mapping[str, float] = Field(default_factory=dict)
+    risk: Mapping[str, float] = Field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
+
+
+class TextDelta(Value):
+    kind: Literal["text_delta"] = "text_delta"
+    text: str
+
+
+class ToolCallRequested(Value):
+    kind: Literal["tool_call_requested"] = "tool_call_requested"
+    call: ToolCall
+
+
+class ToolCallFinished(Value):
+    kind: Literal["tool_call_finished"] = "tool_call_finished"
+    call_id: str
+    name: str
+    ok: bool
+    content: str
+    duration_ms: float = 0.0
+
+
+class StepRestarted(Value):
+    """The step runs again from its start: its text so far is void."""
+
+    kind: Literal["step_restarted"] = "step_restarted"
+    reason: str
+
+
+class Interrupted(Value):
+    kind: Literal["interrupted"] = "interrupted"
+    reason: str
+    call: ToolCall | None = None
+
+
+class Finished(Value):
+    kind: Literal["finished"] = "finished"
+    state: RunState
+    result: str = ""
+    error: RunError | None = None
+    usage: Usage = Usage()
+
+
+Payload = Annotated[
+    StateChanged
+    | RouteDecided
+    | TextDelta
+    | ToolCallRequested
+    | ToolCallFinished
+    | StepRestarted
+    | Interrupted
+    | Finished,
+    Field(discriminator="kind"),
+]
+PAYLOAD: TypeAdapter[Payload] = TypeAdapter(Payload)
+
+
+class RunEvent(Value):
+    """A numbered event, as the store keeps it."""
+
+    run_id: str
+    seq: int
+    step: int
+    attempt: int
+    time_ms: int
+    payload: Payload
+
+    @property
+    def terminal(self) -> bool:
+        return isinstance(self.payload, Finished)

@@ -1,0 +1,103 @@
+"""Runs: one input of a session, worked on step by step until it has an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from pydantic import Field
+
+from orchestrator.domain.agents import Budget
+from orchestrator.domain.base import Value
+from orchestrator.domain.messages import ToolCall
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING_FOR_TOOLS = "waiting_for_tools"
+    INTERRUPTED = "interrupted"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def terminal(self) -> bool:
+        return self in (RunState.COMPLETED, RunState.FAILED, RunState.CANCELLED)
+
+
+class BusyPolicy(StrEnum):
+    """What a new run does when its session already has an active one."""
+
+    REJECT = "reject"
+    ENQUEUE = "enqueue"
+    INTERRUPT = "interrupt"
+
+
+class Usage(Value):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_micros: int = 0
+    tool_calls: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost_micros=self.cost_micros + other.cost_micros,
+            tool_calls=self.tool_calls + other.tool_calls,
+        )
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class RunError(Value):
+    reason: str
+    message: str
+
+
+class PendingCall(Value):
+    """A tool call of the current step; `content` is None until it has finished."""
+
+    call: ToolCall
+    content: str | None = None
+
+
+class StepRecord(Value):
+    """What one inference step did and what it took."""
+
+    step: int
+    attempt: int
+    model: str
+    finish_reason: str
+    usage: Usage = Usage()
+    route_ms: float = 0.0
+    prompt_ms: float = 0.0
+    ttft_ms: float = 0.0
+    inference_ms: float = 0.0
+
+
+class Run(Value):
+    """The durable state of a run. Bounded: it holds no history, only the step's open calls."""
+
+    run_id: str
+    tenant: str
+    session_id: str
+    agent: str
+    input: str
+    state: RunState = RunState.QUEUED
+    step: int = Field(default=1, ge=1)
+    pending: tuple[PendingCall, ...] = ()
+    busy_policy: BusyPolicy = BusyPolicy.REJECT
+    budget: Budget = Budget()
+    timeout_ms: int = 0
+    priority: int = 0
+    labels: Mapping[str, str] = Field(default_factory=dict)
+    usage: Usage = Usage()
+    result: str = ""
+    error: RunError | None = None
+    created_ms: int = 0
+    updated_ms: int = 0
+    finished_ms: int = 0

@@ -1,0 +1,49 @@
+"""The models: chat, classification, embedding."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+
+from orchestrator.domain.chat import ChatChunk, ChatRequest
+from orchestrator.domain.routing import Classification
+
+
+class LanguageModel(ABC):
+    """One provider's chat models."""
+
+    @abstractmethod
+    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+        """Streams the answer; the last chunk is `ChatFinished`.
+
+        Closing the iterator early stops the engine.
+
+        Raises:
+            InvalidInput: the model can't take this request (CONTEXT_LENGTH, a parameter).
+            Unavailable: MODEL_UNAVAILABLE.
+            MalformedToolCall: the model wrote a tool call that can't be read.
+        """
+
+    @abstractmethod
+    async def ready(self, model: str) -> bool:
+        """Says whether the model answers now. Never raises."""
+
+
+class RequestClassifier(ABC):
+    @abstractmethod
+    async def classify(self, texts: Sequence[str]) -> tuple[Classification, ...]:
+        """Returns one classification a text, in order.
+
+        Raises:
+            InvalidInput: a text is empty.
+            Unavailable: MODEL_UNAVAILABLE.
+        """
+
+
+class Embedder(ABC):
+    @abstractmethod
+    async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
+        """Returns one L2-normalised vector of 384 floats a text, in order.
+
+        Raises: as `RequestClassifier.classify`.
+        """

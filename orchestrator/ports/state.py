@@ -1,0 +1,202 @@
+"""The durable state: agents, sessions, runs, their queue and their events."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from orchestrator.domain.agents import Agent, AgentSpec
+from orchestrator.domain.events import Payload, RunEvent
+from orchestrator.domain.machine import Transition
+from orchestrator.domain.messages import Message
+from orchestrator.domain.runs import Run, StepRecord
+from orchestrator.domain.sessions import Session
+from orchestrator.domain.work import Claim, Lease, WorkKind
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A part of a listing. `next_token` is empty at the end."""
+
+    items: tuple[T, ...]
+    next_token: str = ""
+
+
+class AgentStore(ABC):
+    @abstractmethod
+    async def put(self, tenant: str, name: str, spec: AgentSpec) -> Agent:
+        """Stores a new version, or returns the newest one when its spec is the same."""
+
+    @abstractmethod
+    async def get(self, tenant: str, name: str, version: int | None) -> Agent:
+        """Returns that version, or the newest one for None.
+
+        Raises:
+            NotFound: no such agent or version of this tenant.
+        """
+
+    @abstractmethod
+    async def list(self, tenant: str, *, limit: int, token: str) -> Page[Agent]:
+        """Returns the newest version of each agent, by name."""
+
+
+class SessionStore(ABC):
+    @abstractmethod
+    async def create(self, tenant: str, *, agent: str, labels: Mapping[str, str]) -> Session: ...
+
+    @abstractmethod
+    async def get(self, tenant: str, session_id: str) -> Session:
+        """Raises NotFound, also for another tenant's session."""
+
+    @abstractmethod
+    async def list(self, tenant: str, *, limit: int, token: str) -> Page[Session]:
+        """Returns sessions, newest first."""
+
+    @abstractmethod
+    async def messages(
+        self, tenant: str, session_id: str, *, start: int = 0, limit: int | None = None
+    ) -> tuple[Message, ...]:
+        """Returns messages from index `start` on; a negative `start` counts from the end."""
+
+    @abstractmethod
+    async def fork(self, tenant: str, session_id: str) -> Session: ...
+
+    @abstractmethod
+    async def delete(self, tenant: str, session_id: str) -> None:
+        """Deletes the session with its messages and runs.
+
+        Raises:
+            NotFound: no such session.
+            FailedPrecondition: SESSION_BUSY.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Which run a request id stands for."""
+
+    run_id: str
+    session_id: str
+    fingerprint: str
+    created: bool
+
+
+class LeaseState(StrEnum):
+    HELD = "held"
+    LOST = "lost"
+    CANCEL_REQUESTED = "cancel_requested"
+
+
+class RunStore(ABC):
+    """Every write is one atomic script, safe to repeat: exactly once per operation."""
+
+    @abstractmethod
+    async def register(
+        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str
+    ) -> Registration:
+        """Binds a request id to a new run id, or returns what it is already bound to.
+
+        An empty `session_id` makes the id of a new session. The caller compares
+        fingerprints: another one means the request id was used for another body.
+        """
+
+    @abstractmethod
+    async def submit(self, transition: Transition, *, session_labels: Mapping[str, str]) -> bool:
+        """Accepts the run of a `Submitted` transition; creates its session when it is new.
+
+        Returns False, changing nothing, when that run was already accepted.
+
+        Raises:
+            NotFound: the session belongs to nobody or to another tenant.
+            FailedPrecondition: SESSION_BUSY under REJECT.
+            Exhausted: QUEUE_FULL.
+        """
+
+    @abstractmethod
+    async def claim(
+        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int
+    ) -> tuple[Claim, ...]:
+        """Leases up to `limit` items, fairly among tenants; empty when there is no work.
+
+        The first claim of a queued run makes it RUNNING and says so in an event;
+        a claim of an item that was claimed before appends STEP_RESTARTED.
+        """
+
+    @abstractmethod
+    async def wait_for_work(self, kind: WorkKind, *, timeout_s: float) -> None:
+        """Returns when there may be work, or after the timeout."""
+
+    @abstractmethod
+    async def extend(self, leases: Sequence[Lease], *, lease_ms: int) -> tuple[LeaseState, ...]:
+        """Prolongs the leases; says which are lost and which runs are to be cancelled."""
+
+    @abstractmethod
+    async def emit(self, lease: Lease, payloads: Sequence[Payload]) -> None:
+        """Appends events of a running item.
+
+        Raises:
+            StaleLease: the lease is not held any more; nothing was written.
+        """
+
+    @abstractmethod
+    async def commit(self, claim: Claim, transition: Transition) -> None:
+        """Writes the item's outcome and drops the lease, or does nothing.
+
+        Raises:
+            StaleLease: the lease is not held any more.
+            VersionConflict: the run changed since `claim.version`; the lease is still
+                held. Read the run again (`refresh`), decide again, commit again.
+        """
+
+    @abstractmethod
+    async def refresh(self, claim: Claim) -> Claim:
+        """Returns the claim with the run and version as they are now."""
+
+    @abstractmethod
+    async def reap(self, *, limit: int) -> int:
+        """Queues items with expired leases again, fails runs out of attempts; returns how many."""
+
+    @abstractmethod
+    async def get(self, tenant: str, run_id: str) -> Run:
+        """Raises NotFound, also for another tenant's run."""
+
+    @abstractmethod
+    async def steps(self, tenant: str, run_id: str) -> tuple[StepRecord, ...]: ...
+
+    @abstractmethod
+    async def list(self, tenant: str, *, session_id: str, limit: int, token: str) -> Page[Run]:
+        """Returns runs, newest first; an empty `session_id` means all of the tenant's."""
+
+
+class EventFeed(ABC):
+    """Events of runs, for watchers. One watcher costs no connection of its own."""
+
+    @abstractmethod
+    async def read(
+        self, tenant: str, run_id: str, *, after_seq: int, limit: int
+    ) -> tuple[RunEvent, ...]:
+        """Returns stored events after `after_seq`.
+
+        Raises:
+            NotFound: no such run of this tenant.
+            OutOfRange: EVENTS_TRIMMED; metadata `earliest_seq` says what is left.
+        """
+
+    @abstractmethod
+    def follow(self, tenant: str, run_id: str, *, after_seq: int) -> AsyncIterator[RunEvent]:
+        """Yields every event after `after_seq` once, in order, up to the terminal one."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The four stores over one database."""
+
+    agents: AgentStore
+    sessions: SessionStore
+    runs: RunStore
+    feed: EventFeed
