@@ -120,7 +120,7 @@ def _submitted(run: Run) -> Transition:
 def _inference_finished(run: Run, event: InferenceFinished) -> Transition:
     if run.state in (RunState.WAITING_FOR_TOOLS, RunState.INTERRUPTED):
         raise Internal(f"run {run.run_id}: inference finished while {run.state.value}")
-    run = _charged(run, event.record.usage)
+    run = _charged(run, event.record.usage).model_copy(update={"model": event.record.model})
     message = Message(
         role=Role.ASSISTANT, content=event.text, tool_calls=event.tool_calls, run_id=run.run_id
     )

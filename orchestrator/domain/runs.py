@@ -89,6 +89,7 @@ class Run(Value):
     input: str
     state: RunState = RunState.QUEUED
     step: int = Field(default=1, ge=1)
+    model: str = ""  # that answered the last step
     pending: tuple[PendingCall, ...] = ()
     busy_policy: BusyPolicy = BusyPolicy.REJECT
     budget: Budget = Budget()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from orchestrator.domain.chat import ChatChunk, ChatRequest
 from orchestrator.domain.routing import Classification
@@ -13,7 +13,7 @@ class LanguageModel(ABC):
     """One provider's chat models."""
 
     @abstractmethod
-    def chat(self, request: ChatRequest) -> AsyncIterator[ChatChunk]:
+    def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         """Streams the answer; the last chunk is `ChatFinished`.
 
         Closing the iterator early stops the engine.

@@ -1,0 +1,69 @@
+"""Sends a step's events to the store without making the model wait."""
+
+from __future__ import annotations
+
+import asyncio
+
+from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.events import Payload, TextDelta
+from orchestrator.domain.work import Lease
+from orchestrator.execution.retry import full_jitter
+from orchestrator.ports.state import RunStore
+
+
+class Emitter:
+    """One write in flight; what comes meanwhile joins the next one.
+
+    Under load deltas so merge by themselves; alone each goes out at once.
+    """
+
+    def __init__(self, runs: RunStore, lease: Lease) -> None:
+        self._runs = runs
+        self._lease = lease
+        self._waiting: list[Payload] = []
+        self._sending: asyncio.Task[None] | None = None
+
+    def put(self, payload: Payload) -> None:
+        """Adds an event.
+
+        Raises:
+            StaleLease: an earlier write was refused; the step is no longer ours.
+        """
+        last = self._waiting[-1] if self._waiting else None
+        if isinstance(payload, TextDelta) and isinstance(last, TextDelta):
+            self._waiting[-1] = TextDelta(text=last.text + payload.text)
+        else:
+            self._waiting.append(payload)
+        if self._sending is not None and self._sending.done():
+            self._sending.result()
+            self._sending = None
+        if self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+
+    async def flush(self) -> None:
+        """Returns when everything is written. Raises as `put`."""
+        if self._sending is not None:
+            await self._sending
+            self._sending = None
+
+    async def close(self) -> None:
+        """Ends the write in flight; what was not written is dropped."""
+        if self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def _send(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting, []
+            await self._emit(batch)
+
+    async def _emit(self, batch: list[Payload]) -> None:
+        """Tries again while the store is away: the write is safe to repeat."""
+        waits = full_jitter(base_s=0.05, cap_s=1.0)
+        while True:
+            try:
+                await self._runs.emit(self._lease, batch)
+            except Unavailable:
+                await asyncio.sleep(next(waits))
+            else:
+                return
