@@ -163,7 +163,7 @@ class ClaimLoop:
             await commit(self._runs, claim, CancelRequested())
         except Exception as error:  # noqa: BLE001 - the run must end, whatever broke
             # The message may hold a prompt: only its type and place are logged.
-            log.error("%s failed: %s", key, _where(error))
+            log.error("%s failed: %s", key, _where(error))  # noqa: TRY400
             await commit(
                 self._runs,
                 claim,

@@ -1,0 +1,15 @@
+"""Logging of a service process: one line an event, to standard error."""
+
+from __future__ import annotations
+
+import logging
+
+
+def configure_logging(role: str, level: str) -> None:
+    """Sets up the root logger. Prompts, answers and keys are never logged by our code."""
+    logging.basicConfig(
+        level=level.upper(),
+        format=f"%(asctime)s {role} %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
