@@ -1,0 +1,93 @@
+"""How runs and their events look on a terminal. Colours go away by themselves elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import click
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.message import Message
+
+from orchestrator.rpc.pb.fleet.v1 import runs_pb2
+
+
+def one_line(message: Message) -> str:
+    """JSON of the message on one line, with the names of the .proto file."""
+    return MessageToJson(message, indent=None, preserving_proto_field_name=True)
+
+
+def state_name(state: int) -> str:
+    return runs_pb2.RunState.Name(state).removeprefix("RUN_STATE_").lower()  # type: ignore[arg-type]
+
+
+def dim(text: str) -> str:
+    return click.style(text, dim=True)
+
+
+class EventPrinter:
+    """Prints events as they come: the answer to standard output, the rest to standard error."""
+
+    def __init__(self) -> None:
+        self._in_text = False
+
+    def show(self, event: runs_pb2.RunEvent) -> None:
+        match event.WhichOneof("payload"):
+            case "snapshot":
+                if event.snapshot.text:
+                    self._text(event.snapshot.text)
+            case "route_decided":
+                self._note(f"· {event.route_decided.model}: {event.route_decided.reason}")
+            case "text_delta":
+                self._text(event.text_delta.text)
+            case "tool_call_requested":
+                call = event.tool_call_requested.call
+                self._note(f"→ {call.name} {call.arguments_json}", fg="cyan")
+            case "tool_call_finished":
+                done = event.tool_call_finished
+                mark = "←" if done.ok else "✗"
+                self._note(f"{mark} {done.content}", fg="cyan" if done.ok else "red")
+            case "step_restarted":
+                self._note(f"· the step starts over ({event.step_restarted.reason})", fg="yellow")
+            case "finished":
+                self._end_text()
+
+    def _text(self, text: str) -> None:
+        click.echo(text, nl=False)
+        self._in_text = not text.endswith("\n")
+
+    def _end_text(self) -> None:
+        if self._in_text:
+            click.echo()
+            self._in_text = False
+
+    def _note(self, text: str, fg: str | None = None) -> None:
+        self._end_text()
+        click.echo(click.style(text, fg=fg, dim=fg is None), err=True)
+
+
+def usage_line(run: runs_pb2.Run) -> str:
+    """What a finished run used, in one line."""
+    models = ", ".join(dict.fromkeys(step.model for step in run.steps)) or "no model"
+    took = (run.finish_time.ToMilliseconds() or run.update_time.ToMilliseconds()) - (
+        run.create_time.ToMilliseconds()
+    )
+    usage = run.usage
+    return (
+        f"{models} · {len(run.steps)} steps · {usage.prompt_tokens} + {usage.completion_tokens} "
+        f"tokens · {money(usage.cost_micros)} · {took} ms"
+    )
+
+
+def money(micros: int) -> str:
+    return f"{micros / 1_000_000:.6f}"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Left-aligned columns, two spaces apart."""
+    body = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(headings, *body, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (list(headings), *body)
+    ]
+    return "\n".join(lines)

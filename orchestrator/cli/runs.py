@@ -1,0 +1,125 @@
+"""`fleet runs`."""
+
+from __future__ import annotations
+
+import click
+
+from orchestrator.cli.ask import outcome
+from orchestrator.cli.connection import address_option, call
+from orchestrator.cli.render import EventPrinter, money, one_line, state_name, table
+from orchestrator.client import FleetClient
+from orchestrator.rpc.pb.fleet.v1 import runs_pb2
+
+_RUN = ("RUN", "STATE", "AGENT", "TOKENS", "COST", "BEGAN")
+_STEP = ("STEP", "MODEL", "ENDED", "TOKENS", "COST", "TTFT", "TOOK")
+
+
+@click.group()
+def runs() -> None:
+    """List, read and watch runs."""
+
+
+@runs.command("list")
+@click.option("--session", default="", help="Only this session's.")
+@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@address_option
+def list_runs(session: str, limit: int, as_json: bool, address: str | None) -> None:
+    """List runs, newest first."""
+
+    async def work(client: FleetClient) -> int:
+        page = await client.runs(session_id=session, page_size=limit)
+        if as_json:
+            for run in page.runs:
+                click.echo(one_line(run))
+        elif page.runs:
+            click.echo(
+                table(("RUN", "STATE", "AGENT", "TOKENS", "COST", "BEGAN"), map(_row, page.runs))
+            )
+        else:
+            click.echo("no runs", err=True)
+        return 0
+
+    call(address, work)
+
+
+def _row(run: runs_pb2.Run) -> tuple[str, ...]:
+    return (
+        run.run_id,
+        state_name(run.state),
+        run.agent,
+        str(run.usage.prompt_tokens + run.usage.completion_tokens),
+        money(run.usage.cost_micros),
+        run.create_time.ToJsonString(),
+    )
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@address_option
+def get(run_id: str, as_json: bool, address: str | None) -> None:
+    """Show one run: its state, its steps, what it cost."""
+
+    async def work(client: FleetClient) -> int:
+        run = await client.run(run_id)
+        if as_json:
+            click.echo(one_line(run))
+            return 0
+        click.echo(f"{run.run_id}  {state_name(run.state)}  {run.agent}  session {run.session_id}")
+        if run.steps:
+            click.echo(
+                table(
+                    ("STEP", "MODEL", "ENDED", "TOKENS", "COST", "TTFT", "TOOK"),
+                    map(_step, run.steps),
+                )
+            )
+        if run.result:
+            click.echo(run.result)
+        if run.error.reason:
+            click.echo(f"{run.error.message} [{run.error.reason}]")
+        return 0
+
+    call(address, work)
+
+
+def _step(step: runs_pb2.StepRecord) -> tuple[str, ...]:
+    return (
+        str(step.step),
+        step.model,
+        step.finish_reason,
+        f"{step.usage.prompt_tokens}+{step.usage.completion_tokens}",
+        money(step.usage.cost_micros),
+        f"{step.time_to_first_token_ms:.1f} ms",
+        f"{step.inference_ms:.1f} ms",
+    )
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option(
+    "--after",
+    "after_seq",
+    type=click.IntRange(-1),
+    default=0,
+    help="Resume after event N; -1: from now.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print every event, one JSON object a line.")
+@address_option
+def watch(run_id: str, after_seq: int, as_json: bool, address: str | None) -> None:
+    """Follow a run's events up to its end, also of a run that has ended."""
+
+    async def work(client: FleetClient) -> int:
+        printer = EventPrinter()
+        last: runs_pb2.RunEvent | None = None
+        async for event in client.watch(run_id, after_seq=after_seq):
+            if as_json:
+                click.echo(one_line(event))
+            else:
+                printer.show(event)
+            last = event
+        if last is None or last.WhichOneof("payload") != "finished":
+            return 0
+        return outcome(last.finished)
+
+    call(address, work)

@@ -1,0 +1,40 @@
+"""A failed call, in words."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+
+class CallError(Exception):
+    """A call failed: `code` is gRPC's, `reason` the service's (empty when it gave none)."""
+
+    def __init__(self, code: grpc.StatusCode, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.reason = reason
+
+    @property
+    def retryable(self) -> bool:
+        """Nothing is known to be wrong with the call itself: the same one may succeed."""
+        return self.code is grpc.StatusCode.UNAVAILABLE
+
+
+def call_error(error: grpc.RpcError) -> CallError:
+    """Reads a gRPC error, with its google.rpc.ErrorInfo where there is one."""
+    assert isinstance(error, grpc.aio.AioRpcError)
+    reason = ""
+    try:
+        status = rpc_status.from_call(cast(grpc.Call, error))
+    except ValueError:
+        # The details disagree with the status: somebody between us and the service wrote one.
+        status = None
+    for detail in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info):
+            reason = info.reason
+    return CallError(error.code(), error.details() or error.code().name, reason)
