@@ -14,7 +14,8 @@ FAILED = (
 )
 SYNTAX = re.compile(r"Error parsing text-format inference\.ModelConfig: (?P<why>.*)")
 TROUBLE = re.compile(
-    r"^E\d{4}|\berror\b|unrecognized option|failed to start|already in use", re.IGNORECASE
+    r"^E\d{4}|^error:|error while loading|unrecognized option|failed to start|already in use",
+    re.IGNORECASE,
 )
 # Said by every server on a machine without a GPU.
 HARMLESS = re.compile(r"CudaDriverHelper|NVML|DCGM|unable to create stream|pinned")
