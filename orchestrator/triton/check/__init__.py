@@ -20,6 +20,7 @@ def check_repositories(paths: Sequence[Path], backends_dir: Path | None = None) 
         backends_dir: the Python-based backends that are served beside Triton's own.
     """
     models, problems = read_models(paths)
+    unread = {problem.path.parent.name for problem in problems}
     by_name: dict[str, Model] = {}
     for model in models:
         earlier = by_name.setdefault(model.name, model)
@@ -31,5 +32,5 @@ def check_repositories(paths: Sequence[Path], backends_dir: Path | None = None) 
         problems += check_tensors(model)
         problems += check_batching(model)
         if model.is_ensemble:
-            problems += check_ensemble(model, by_name)
+            problems += check_ensemble(model, by_name, unread)
     return sorted(problems)

@@ -1,6 +1,6 @@
 """How the steps of an ensemble join: every tensor made once, used, and of one type."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tritonclient.grpc import model_config_pb2 as pb
@@ -29,7 +29,8 @@ class Graph:
     taken: dict[str, list[End]] = field(default_factory=dict)
 
 
-def check_ensemble(model: Model, models: Models) -> Iterator[Problem]:
+def check_ensemble(model: Model, models: Models, unread: Collection[str]) -> Iterator[Problem]:
+    """A step that calls one of the `unread` models is not checked against it."""
     config = model.config
     if not config.input or not config.output:
         yield model.problem("is an ensemble and must name its input and output tensors")
@@ -39,7 +40,8 @@ def check_ensemble(model: Model, models: Models) -> Iterator[Problem]:
     graph = _outside(model)
     for index, step in enumerate(steps):
         other = models.get(step.model_name)
-        yield from _check_step(model, index, step, other)
+        if step.model_name not in unread:
+            yield from _check_step(model, index, step, other)
         _add_step(graph, model, index, step, other)
     yield from _check_edges(model, graph)
     yield from _check_cycles(model, graph)

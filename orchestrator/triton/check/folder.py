@@ -11,7 +11,7 @@ from tritonclient.grpc import model_config_pb2 as pb
 from orchestrator.triton.check.positions import Node, locate
 from orchestrator.triton.check.problem import Problem
 
-POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) ?: ?(?P<why>.*)", re.DOTALL)
+POSITION = re.compile(r"^(?P<line>\d+):(?P<column>\d+) ?: ?(?:'[^\n]*': )?(?P<why>.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,9 @@ def _read(folder: Path) -> Model | Problem:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Problem(path, 1, f"is missing: every folder of a repository is a model, so {folder}")
+        return Problem(
+            path, 1, f"is missing: every folder of a repository is a model, so {folder} needs one"
+        )
     except UnicodeDecodeError as error:
         return Problem(
             path, 1, f"is not UTF-8: byte {error.start} is {error.object[error.start]:#x}"

@@ -52,8 +52,10 @@ class Node:
             if not isinstance(index, int) or index >= len(values):
                 return []
             node = values[index]
-        keys = [entry.fields.get("key", []) for entry in node.fields.get(str(name), [])]
-        return [(key[0].text, key[0].line) for key in keys if key]
+        entries = node.fields.get(str(name), [])
+        # An entry without a key has the empty one.
+        keys = [entry.fields.get("key", [Node(entry.line)])[0] for entry in entries]
+        return [(key.text, key.line) for key in keys]
 
 
 def locate(text: str) -> Node:
