@@ -150,7 +150,7 @@ def _new_run(tenant: str, request: StartRun, agent: Agent, registration: Registr
         input=request.input,
         busy_policy=request.busy_policy,
         budget=_budget(request.budget, agent.spec),
-        timeout_ms=request.timeout_ms or agent.spec.timeout_ms or limits.DEFAULT_TIMEOUT_MS,
+        timeout_ms=request.timeout_ms or agent.spec.timeout_ms,
         priority=request.priority,
         labels=request.labels,
     )
