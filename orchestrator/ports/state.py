@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -25,6 +25,34 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the state. What says "in a shard" is counted in each shard for itself.
+
+    `weights` are the shares of tenants in the fair queue; a tenant it does not
+    name has 1. A run lives `run_ttl_s` after its end, a session `session_ttl_s`
+    after its last run, a request id `request_ttl_s` after its first use.
+    """
+
+    max_attempts: int = 5
+    live_runs: int = 2_000  # accepted and not ended, a tenant's, in a shard
+    waiting_runs: int = 50  # behind the active run of a session
+    running_items: int = 64  # leased at once, of one kind, a tenant's, in a shard
+    events: int = 10_000  # kept of a run
+    dead_letters: int = 10_000  # kept in a shard
+    request_ttl_s: int = 86_400
+    run_ttl_s: int = 7 * 86_400
+    session_ttl_s: int = 30 * 86_400
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.request_ttl_s > min(self.run_ttl_s, self.session_ttl_s):
+            raise ValueError(
+                f"request_ttl_s {self.request_ttl_s} must not be above run_ttl_s {self.run_ttl_s} "
+                f"or session_ttl_s {self.session_ttl_s}: a repeated request could run twice"
+            )
 
 
 class AgentStore(ABC):
@@ -64,7 +92,12 @@ class SessionStore(ABC):
         """Returns messages from index `start` on; a negative `start` counts from the end."""
 
     @abstractmethod
-    async def fork(self, tenant: str, session_id: str) -> Session: ...
+    async def fork(self, tenant: str, session_id: str) -> Session:
+        """Returns a new session with a copy of the messages, without those of an active run.
+
+        Raises:
+            NotFound: no such session.
+        """
 
     @abstractmethod
     async def delete(self, tenant: str, session_id: str) -> None:
@@ -114,7 +147,7 @@ class RunStore(ABC):
         Raises:
             NotFound: the session belongs to nobody or to another tenant.
             FailedPrecondition: SESSION_BUSY under REJECT.
-            Exhausted: QUEUE_FULL.
+            Exhausted: QUEUE_FULL, with `retry_after_s`.
         """
 
     @abstractmethod
@@ -155,7 +188,21 @@ class RunStore(ABC):
 
     @abstractmethod
     async def refresh(self, claim: Claim) -> Claim:
-        """Returns the claim with the run and version as they are now."""
+        """Returns the claim with the run and version as they are now.
+
+        Raises:
+            StaleLease: the run is gone.
+        """
+
+    @abstractmethod
+    async def cancel(self, tenant: str, run_id: str) -> Run:
+        """Ends the run when nobody works on it, else asks its workers to (`extend` tells them).
+
+        Returns the run as it is then; one that had ended before stays as it is.
+
+        Raises:
+            NotFound: no such run of this tenant.
+        """
 
     @abstractmethod
     async def reap(self, *, limit: int) -> int:

@@ -1,0 +1,91 @@
+"""Runs and claims to begin a test with."""
+
+from __future__ import annotations
+
+from orchestrator.domain.machine import (
+    Failed,
+    InferenceFinished,
+    Submitted,
+    ToolFinished,
+    Transition,
+    advance,
+)
+from orchestrator.domain.messages import ToolCall
+from orchestrator.domain.runs import BusyPolicy, Run, RunError, StepRecord, Usage
+from orchestrator.domain.work import Claim, WorkKind
+from orchestrator.ports.state import State
+
+TENANT = "acme"
+LONG_MS = 3_600_000
+CALLS = (
+    ToolCall(call_id="c0", name="calculator", arguments_json='{"expression": "1+1"}'),
+    ToolCall(call_id="c1", name="lookup", arguments_json='{"key": "A1042"}'),
+)
+
+
+async def submitted(
+    state: State,
+    text: str = "hi",
+    *,
+    tenant: str = TENANT,
+    session_id: str = "",
+    policy: BusyPolicy = BusyPolicy.REJECT,
+    priority: int = 0,
+    request_id: str = "",
+) -> Run:
+    """Accepts a run; without a session id in a session of its own."""
+    known = await state.runs.register(
+        tenant, request_id or text, fingerprint=text, session_id=session_id
+    )
+    run = Run(
+        run_id=known.run_id,
+        tenant=tenant,
+        session_id=known.session_id,
+        agent="assistant@1",
+        input=text,
+        busy_policy=policy,
+        priority=priority,
+    )
+    await state.runs.submit(advance(run, Submitted()), session_labels={"k": "v"})
+    return run
+
+
+async def claimed(
+    state: State, kind: WorkKind = WorkKind.REASON, *, limit: int = 1, lease_ms: int = LONG_MS
+) -> tuple[Claim, ...]:
+    return await state.runs.claim(kind, worker="w", limit=limit, lease_ms=lease_ms)
+
+
+async def claim_one(
+    state: State, kind: WorkKind = WorkKind.REASON, *, lease_ms: int = LONG_MS
+) -> Claim:
+    (claim,) = await claimed(state, kind, lease_ms=lease_ms)
+    return claim
+
+
+def answer(claim: Claim, text: str = "hello", tokens: int = 15) -> Transition:
+    return _inferred(claim, text, (), tokens)
+
+
+def asks_for_tools(claim: Claim, calls: tuple[ToolCall, ...] = CALLS) -> Transition:
+    return _inferred(claim, "", calls, 15)
+
+
+def _inferred(claim: Claim, text: str, calls: tuple[ToolCall, ...], tokens: int) -> Transition:
+    record = StepRecord(
+        step=claim.run.step,
+        attempt=claim.lease.attempt,
+        model="llm_small",
+        finish_reason="tool_calls" if calls else "stop",
+        usage=Usage(prompt_tokens=tokens),
+    )
+    return advance(claim.run, InferenceFinished(text=text, tool_calls=calls, record=record))
+
+
+def tool_result(claim: Claim, content: str = "2") -> Transition:
+    assert claim.lease.item.call is not None
+    return advance(claim.run, ToolFinished(claim.lease.item.call.call_id, True, content, 1.0))
+
+
+def failure(claim: Claim) -> Transition:
+    return advance(claim.run, Failed(RunError(reason="TOOL", message="broken")))

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from collections import Counter
+
+from orchestrator.ports.state import Limits, State
+from tests.orchestrator.adapters.state.conftest import Open
+from tests.orchestrator.adapters.state.given import answer, claim_one, claimed, submitted
+
+
+async def backlog(state: State, tenant: str, runs: int, *, priority: int = 0) -> None:
+    for number in range(runs):
+        text = f"{tenant} {priority} {number}"
+        await submitted(state, text, tenant=tenant, priority=priority)
+
+
+async def served(state: State, steps: int, tokens: dict[str, int]) -> Counter[str]:
+    """Works that many steps, one at a time, and counts them by tenant."""
+    count: Counter[str] = Counter()
+    for _ in range(steps):
+        claim = await claim_one(state)
+        count[claim.lease.tenant] += 1
+        await state.runs.commit(claim, answer(claim, tokens=tokens[claim.lease.tenant]))
+    return count
+
+
+async def test_tenants_share_by_tokens_and_not_by_runs(open_state: Open) -> None:
+    async with open_state(Limits()) as state:
+        await backlog(state, "long", 30)
+        await backlog(state, "short", 30)
+        count = await served(state, 30, {"long": 400, "short": 100})
+        assert 22 <= count["short"] <= 26
+
+
+async def test_a_heavier_tenant_is_served_more(open_state: Open) -> None:
+    async with open_state(Limits(weights={"gold": 3.0})) as state:
+        await backlog(state, "gold", 24)
+        await backlog(state, "plain", 24)
+        count = await served(state, 24, {"gold": 100, "plain": 100})
+        assert 17 <= count["gold"] <= 19
+
+
+async def test_a_returning_tenant_has_no_credit_for_its_absence(state: State) -> None:
+    await backlog(state, "busy", 30)
+    await served(state, 10, {"busy": 100})
+    await backlog(state, "back", 30)
+    count = await served(state, 10, {"busy": 100, "back": 100})
+    assert 4 <= count["back"] <= 6
+
+
+async def test_a_tenant_runs_only_so_many_items_at_once(open_state: Open) -> None:
+    async with open_state(Limits(running_items=2)) as state:
+        await backlog(state, "flood", 5)
+        await backlog(state, "quiet", 1)
+        claims = await claimed(state, limit=9)
+        assert Counter(c.lease.tenant for c in claims) == {"flood": 2, "quiet": 1}
+        flood = next(c for c in claims if c.lease.tenant == "flood")
+        await state.runs.commit(flood, answer(flood))
+        assert [c.lease.tenant for c in await claimed(state, limit=9)] == ["flood"]
+
+
+async def test_high_priority_goes_first_but_leaves_normal_a_turn(state: State) -> None:
+    await backlog(state, "acme", 3)
+    await backlog(state, "acme", 9, priority=1)
+    order = [(await claim_one(state)).run.priority for _ in range(12)]
+    assert order == [1, 1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0]
+
+
+async def test_within_a_tenant_the_first_in_is_the_first_out(state: State) -> None:
+    await backlog(state, "acme", 5)
+    order = [(await claim_one(state)).run.input for _ in range(5)]
+    assert order == [f"acme 0 {number}" for number in range(5)]
