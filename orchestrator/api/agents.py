@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from orchestrator.api import limits
-from orchestrator.api.pages import seal, unseal, within_a_message
+from orchestrator.api.pages import within_a_message
 from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import InvalidInput, NotFound
@@ -52,13 +52,10 @@ class Agents:
             return await self._store.put(tenant, name, self._builtin[name])
 
     async def list(self, tenant: str, *, page_size: int, page_token: str) -> Page[Agent]:
-        limit = limits.page_size(page_size)
-        scope = f"agents/{tenant}"
-        token = unseal(scope, page_token)
-        page = await within_a_message(
-            lambda n: self._store.list(tenant, limit=n, token=token), limit
+        limit = limits.page(page_size, page_token)
+        return await within_a_message(
+            lambda n: self._store.list(tenant, limit=n, token=page_token), limit
         )
-        return Page(page.items, seal(scope, page.next_token))
 
     def _check(self, spec: AgentSpec) -> None:
         limits.text(spec.description, "spec.description", max_bytes=limits.DESCRIPTION_BYTES)

@@ -25,6 +25,7 @@ MESSAGES_BYTES = 1024 * 1024
 ARGUMENTS_BYTES = 64 * 1024
 TOOL_CALLS = 64
 PAGE_SIZE = 500
+PAGE_TOKEN_BYTES = 1024
 DEFAULT_PAGE_SIZE = 50
 PAGE_BYTES = 1024 * 1024
 TIMEOUT_MS = 3_600_000
@@ -109,10 +110,11 @@ def request_id(value: str) -> None:
         )
 
 
-def page_size(value: int) -> int:
-    """Returns the size to use for the one asked for; 0 asks for the default."""
-    number(value, "page_size", at_most=PAGE_SIZE)
-    return value or DEFAULT_PAGE_SIZE
+def page(size: int, token: str) -> int:
+    """Returns the page size to use for the one asked for; 0 asks for the default."""
+    number(size, "page_size", at_most=PAGE_SIZE)
+    text(token, "page_token", max_bytes=PAGE_TOKEN_BYTES)
+    return size or DEFAULT_PAGE_SIZE
 
 
 def timeout(value_ms: int, field: str = "timeout") -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 
 from orchestrator.api import limits
 from orchestrator.api.agents import Agents, check_budget
-from orchestrator.api.pages import seal, unseal, within_a_message
+from orchestrator.api.pages import within_a_message
 from orchestrator.api.sessions import check_run_id, check_session_id
 from orchestrator.api.watching import Watched, watch
 from orchestrator.domain.agents import Agent, AgentSpec, Budget
@@ -109,17 +109,14 @@ class Runs:
     async def list(
         self, tenant: str, *, session_id: str, page_size: int, page_token: str
     ) -> Page[Run]:
-        limit = limits.page_size(page_size)
-        scope = f"runs/{tenant}/{session_id}"
-        token = unseal(scope, page_token)
+        limit = limits.page(page_size, page_token)
         if session_id:
             check_session_id(session_id)
             await self._state.sessions.get(tenant, session_id)
-        page = await within_a_message(
-            lambda n: self._state.runs.list(tenant, session_id=session_id, limit=n, token=token),
-            limit,
+        runs = self._state.runs
+        return await within_a_message(
+            lambda n: runs.list(tenant, session_id=session_id, limit=n, token=page_token), limit
         )
-        return Page(page.items, seal(scope, page.next_token))
 
     async def _agent(self, tenant: str, request: StartRun) -> Agent:
         reference = request.agent

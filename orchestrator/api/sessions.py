@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.api import limits
 from orchestrator.api.agents import Agents
-from orchestrator.api.pages import how_many_fit, seal, unseal, within_a_message
+from orchestrator.api.pages import how_many_fit, within_a_message
+from orchestrator.domain import pages
 from orchestrator.domain.errors import InvalidInput
 from orchestrator.domain.ids import shard_from
 from orchestrator.domain.messages import Message
@@ -40,26 +41,23 @@ class Sessions:
         return await self._store.get(tenant, session_id)
 
     async def list(self, tenant: str, *, page_size: int, page_token: str) -> Page[Session]:
-        limit = limits.page_size(page_size)
-        scope = f"sessions/{tenant}"
-        token = unseal(scope, page_token)
-        page = await within_a_message(
-            lambda n: self._store.list(tenant, limit=n, token=token), limit
+        limit = limits.page(page_size, page_token)
+        return await within_a_message(
+            lambda n: self._store.list(tenant, limit=n, token=page_token), limit
         )
-        return Page(page.items, seal(scope, page.next_token))
 
     async def messages(
         self, tenant: str, session_id: str, *, page_size: int, page_token: str
     ) -> MessagePage:
         check_session_id(session_id)
-        limit = limits.page_size(page_size)
-        scope = f"messages/{tenant}/{session_id}"
-        start = int(unseal(scope, page_token) or 0)
+        limit = limits.page(page_size, page_token)
+        listing = f"messages {session_id}"
+        start = _index(pages.decode(listing, tenant, page_token))
         # One more than asked for tells whether another page follows.
         found = await self._store.messages(tenant, session_id, start=start, limit=limit + 1)
         page = found[: how_many_fit(found[:limit])]
-        more = len(found) > len(page)
-        return MessagePage(start, page, seal(scope, str(start + len(page))) if more else "")
+        following = str(start + len(page)) if len(found) > len(page) else ""
+        return MessagePage(start, page, pages.encode(listing, tenant, following))
 
     async def fork(self, tenant: str, session_id: str) -> Session:
         check_session_id(session_id)
@@ -86,3 +84,9 @@ def _check_id(value: str, field: str, prefix: str) -> None:
             f"{field} {value!r} is the id of something else: it has to begin with {prefix!r}",
             field=field,
         )
+
+
+def _index(position: str) -> int:
+    if position and not (position.isdecimal() and len(position) <= 9):
+        raise InvalidInput("page_token is not one of this listing", field="page_token")
+    return int(position or 0)
