@@ -1,0 +1,93 @@
+"""Agents: stored as immutable versions, named by callers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from orchestrator.api import limits
+from orchestrator.api.pages import within_a_message
+from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy, Sampling
+from orchestrator.domain.catalogue import Catalogue
+from orchestrator.domain.errors import InvalidInput, NotFound
+from orchestrator.domain.ids import parse_agent
+from orchestrator.ports.state import AgentStore, Page
+from orchestrator.ports.tools import ToolRegistry
+
+
+class Agents:
+    """`builtin` agents exist for every tenant until it stores its own under the same name."""
+
+    def __init__(
+        self,
+        store: AgentStore,
+        *,
+        tools: ToolRegistry,
+        catalogue: Catalogue,
+        builtin: Mapping[str, AgentSpec] | None = None,
+    ) -> None:
+        self._store = store
+        self._tools = tools
+        self._catalogue = catalogue
+        self._builtin = dict(builtin or {})
+
+    async def put(self, tenant: str, name: str, spec: AgentSpec) -> Agent:
+        limits.text(name, "name", max_bytes=limits.NAME_BYTES, required=True)
+        if parse_agent(name, field="name")[1] is not None:
+            raise InvalidInput(
+                f"name {name!r} has a version: versions are given by the service", field="name"
+            )
+        self._check(spec)
+        return await self._store.put(tenant, name, spec)
+
+    async def get(self, tenant: str, reference: str, *, field: str = "name") -> Agent:
+        """Returns `name@version`, or the newest version of a bare name."""
+        limits.text(reference, field, max_bytes=limits.NAME_BYTES, required=True)
+        name, version = parse_agent(reference, field=field)
+        try:
+            return await self._store.get(tenant, name, version)
+        except NotFound:
+            if version is not None or name not in self._builtin:
+                raise
+            return await self._store.put(tenant, name, self._builtin[name])
+
+    async def list(self, tenant: str, *, page_size: int, page_token: str) -> Page[Agent]:
+        limit = limits.page(page_size, page_token)
+        return await within_a_message(
+            lambda n: self._store.list(tenant, limit=n, token=page_token), limit
+        )
+
+    def _check(self, spec: AgentSpec) -> None:
+        limits.text(spec.description, "spec.description", max_bytes=limits.DESCRIPTION_BYTES)
+        limits.text(spec.system_prompt, "spec.system_prompt", max_bytes=limits.SYSTEM_PROMPT_BYTES)
+        limits.names(spec.tools, "spec.tools", known=self._tools.specs(), what="tool")
+        check_policy(spec.policy, "spec.policy", self._catalogue)
+        check_sampling(spec.sampling, "spec.sampling")
+        check_budget(spec.budget, "spec.budget")
+        limits.timeout(spec.timeout_ms, "spec.timeout")
+
+
+def check_policy(policy: ModelPolicy, field: str, catalogue: Catalogue) -> None:
+    limits.names(policy.models, f"{field}.models", known=catalogue, what="model")
+
+
+def check_sampling(sampling: Sampling, field: str) -> None:
+    if not math.isfinite(sampling.temperature):
+        raise InvalidInput(
+            f"{field}.temperature is {sampling.temperature}: it has to be from 0 to 2",
+            field=f"{field}.temperature",
+            reason="OUT_OF_BOUNDS",
+        )
+    limits.number(sampling.max_tokens, f"{field}.max_tokens", at_most=limits.NEW_TOKENS)
+    limits.number(sampling.seed or 0, f"{field}.seed", at_most=limits.SEED)
+    limits.count(sampling.stop, f"{field}.stop", at_most=limits.STOPS)
+    for i, stop in enumerate(sampling.stop):
+        name = f"{field}.stop[{i}]"
+        limits.text(stop, name, max_bytes=limits.STOP_BYTES)
+        if not stop:
+            raise InvalidInput(f"{name} is empty: it would stop at once", field=name)
+
+
+def check_budget(budget: Budget, field: str) -> None:
+    for name in ("max_steps", "max_tokens", "max_cost_micros"):
+        limits.number(getattr(budget, name), f"{field}.{name}", at_most=limits.COUNT)

@@ -1,0 +1,18 @@
+"""The application services together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.api.agents import Agents
+from orchestrator.api.inference import Inference
+from orchestrator.api.runs import Runs
+from orchestrator.api.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    agents: Agents
+    sessions: Sessions
+    runs: Runs
+    inference: Inference

@@ -1,0 +1,1 @@
+"""The gRPC surface. The only package that sees grpc and protobuf."""

@@ -1,0 +1,52 @@
+"""fleet.v1.InferenceService."""
+# ruff: noqa: N802 - the methods are named as in the protobuf service
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from orchestrator.api.inference import Inference
+from orchestrator.rpc import convert
+from orchestrator.rpc.pb.fleet.v1 import inference_pb2, inference_pb2_grpc
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+
+    async def ListModels(
+        self, _request: inference_pb2.ListModelsRequest, _context: object
+    ) -> inference_pb2.ListModelsResponse:
+        models = await self._inference.models()
+        return inference_pb2.ListModelsResponse(models=map(convert.model_message, models))
+
+    async def Route(
+        self, request: inference_pb2.RouteRequest, _context: object
+    ) -> inference_pb2.RouteResponse:
+        policy = convert.model_policy(request.policy, "policy")
+        decisions = await self._inference.route(request.texts, policy)
+        return inference_pb2.RouteResponse(decisions=map(convert.route_message, decisions))
+
+    async def Embed(
+        self, request: inference_pb2.EmbedRequest, _context: object
+    ) -> inference_pb2.EmbedResponse:
+        vectors = await self._inference.embed(request.texts)
+        return inference_pb2.EmbedResponse(
+            embeddings=[inference_pb2.Embedding(values=vector) for vector in vectors]
+        )
+
+    async def Classify(
+        self, request: inference_pb2.ClassifyRequest, _context: object
+    ) -> inference_pb2.ClassifyResponse:
+        found = await self._inference.classify(request.texts)
+        return inference_pb2.ClassifyResponse(
+            classifications=map(convert.classification_message, found)
+        )
+
+    async def Generate(
+        self, request: inference_pb2.GenerateRequest, _context: object
+    ) -> AsyncIterator[inference_pb2.GenerateResponse]:
+        async with aclosing(self._inference.generate(convert.generate(request))) as chunks:
+            async for chunk in chunks:
+                yield convert.chunk_message(chunk)

@@ -1,0 +1,156 @@
+"""Around every call: credentials, parsing, its deadline, its errors, its metrics.
+
+Requests arrive as bytes and are parsed here: grpc.aio itself would answer a
+malformed one with UNKNOWN and the name of an exception's class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from orchestrator.api.streams import closing
+from orchestrator.domain.errors import Cancelled, InvalidInput
+from orchestrator.ports.auth import Authenticator
+from orchestrator.rpc.auth import identify
+from orchestrator.rpc.calls import Calls
+from orchestrator.rpc.errors import status_of
+from orchestrator.rpc.metrics import RpcMetrics
+
+HEALTH = "/grpc.health.v1.Health/"
+REFLECTION = "/grpc.reflection."
+_PUBLIC = (HEALTH, REFLECTION)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+Behaviour = Callable[[Any, Context], Awaitable[Any]]
+
+
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        *,
+        calls: Calls,
+        metrics: RpcMetrics,
+        unary_limit_s: float,
+        stream_limit_s: float,
+    ) -> None:
+        self._authenticator = authenticator
+        self._calls = calls
+        self._metrics = metrics
+        self._unary_limit_s = unary_limit_s
+        self._stream_limit_s = stream_limit_s
+        self._wrapped: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        method = handler_call_details.method
+        if method not in self._wrapped:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None  # grpc answers UNIMPLEMENTED
+            self._wrapped[method] = self._wrap(method, handler)
+        return self._wrapped[method]
+
+    def _wrap(self, method: str, handler: Any) -> Handler:
+        parse = _parser(handler.request_deserializer)
+        if handler.request_streaming:
+            make = grpc.stream_stream_rpc_method_handler
+            behaviour = _streaming(handler.stream_stream, lambda raw: _each(parse, raw))
+        elif handler.response_streaming:
+            make = grpc.unary_stream_rpc_method_handler
+            behaviour = _streaming(handler.unary_stream, parse)
+        else:
+            make = grpc.unary_unary_rpc_method_handler
+            behaviour = _unary(handler.unary_unary, parse)
+        limit_s = self._stream_limit_s if handler.response_streaming else self._unary_limit_s
+        return make(
+            self._answering(method, behaviour, limit_s),
+            request_deserializer=None,
+            response_serializer=handler.response_serializer,
+        )
+
+    def _answering(self, method: str, behaviour: Behaviour, limit_s: float) -> Behaviour:
+        public = method.startswith(_PUBLIC)
+
+        async def answer(raw: Any, context: Context) -> Any:
+            with self._metrics.call(method) as outcome:
+                try:
+                    async with AsyncExitStack() as stack:
+                        if not method.startswith(HEALTH):
+                            await stack.enter_async_context(
+                                self._calls.admit(method, limit_s=limit_s)
+                            )
+                        if not public:
+                            await identify(self._authenticator, context.invocation_metadata() or ())
+                        return await behaviour(raw, context)
+                except grpc.aio.AbortError:
+                    outcome.code = _name(context.code())
+                    raise
+                except asyncio.CancelledError:
+                    outcome.code = grpc.StatusCode.CANCELLED.name
+                    if _caller_left():
+                        raise
+                    error: BaseException = Cancelled("the service gave the call up; try again")
+                except Exception as caught:  # noqa: BLE001 - the edge: whatever it is, it is answered
+                    error = caught
+                status = status_of(error, method=method)
+                outcome.code = status.code.name
+                return await context.abort(status.code, status.message, status.trailers)
+
+        return answer
+
+
+def _unary(handler: Callable[..., Any], parse: Callable[[bytes], Any]) -> Behaviour:
+    async def behaviour(raw: bytes, context: Context) -> Any:
+        return await handler(parse(raw), context)
+
+    return behaviour
+
+
+def _streaming(handler: Callable[..., Any], parse: Callable[[Any], Any]) -> Behaviour:
+    async def behaviour(raw: Any, context: Context) -> None:
+        async with closing(handler(parse(raw), context)) as responses:
+            async for response in responses:
+                await context.write(response)
+
+    return behaviour
+
+
+async def _each(parse: Callable[[bytes], Any], raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    async for message in raw:
+        yield parse(message)
+
+
+def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    def parse(raw: bytes) -> Any:
+        try:
+            return deserialize(raw)
+        except DecodeError as error:
+            raise InvalidInput(
+                f"the request of {len(raw)} bytes is not the protobuf message that this method "
+                "takes: it is cut off, of another type, or has text that is not UTF-8",
+                reason="MALFORMED_REQUEST",
+            ) from error
+
+    return parse
+
+
+def _caller_left() -> bool:
+    """Whether the call's own task is being cancelled, and not something it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _name(code: Any) -> str:
+    return code.name if isinstance(code, grpc.StatusCode) else grpc.StatusCode.UNKNOWN.name
