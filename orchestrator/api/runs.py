@@ -86,7 +86,9 @@ class Runs:
         # A caller that went away between the two steps finds its id registered, its run not
         # accepted: submitting again is safe and says which it was.
         run = _new_run(tenant, request, agent, registration)
-        accepted = await self._state.runs.submit(advance(run, Submitted()), session_labels={})
+        accepted = await self._state.runs.submit(
+            advance(run, Submitted()), session_labels=request.labels
+        )
         stored = await self._state.runs.get(tenant, registration.run_id)
         return Started(stored, deduplicated=not accepted)
 

@@ -16,6 +16,9 @@ EMBEDDER = "embedder"
 
 # More classes than any head has: Triton returns as many as there are, best first.
 _ALL_CLASSES = 1024
+_HEADS = dict.fromkeys(("TASK", "COMPLEXITY", "RISK"), _ALL_CLASSES)
+# An ensemble of Triton 24.10 fails ("unexpected deadlock") unless every output is asked for.
+_ROUTED = {"EMBEDDING": 0, **_HEADS}
 
 
 class TritonRouter(RequestClassifier, Embedder):
@@ -30,20 +33,19 @@ class TritonRouter(RequestClassifier, Embedder):
         self._batch_sizes: dict[str, int] = {}
 
     async def classify(self, texts: Sequence[str]) -> tuple[Classification, ...]:
-        heads = ("TASK", "COMPLEXITY", "RISK")
         found: list[Classification] = []
-        for response in await self._infer(ROUTER, texts, heads, class_count=_ALL_CLASSES):
-            found += map(Classification, *(_labelled(response, head) for head in heads))
+        for response in await self._infer(ROUTER, texts, _ROUTED):
+            found += map(Classification, *(_labelled(response, head) for head in _HEADS))
         return tuple(found)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         vectors: list[tuple[float, ...]] = []
-        for response in await self._infer(EMBEDDER, texts, ("EMBEDDING",)):
+        for response in await self._infer(EMBEDDER, texts, {"EMBEDDING": 0}):
             vectors += response.float_rows("EMBEDDING")
         return tuple(vectors)
 
     async def _infer(
-        self, model: str, texts: Sequence[str], outputs: Sequence[str], *, class_count: int = 0
+        self, model: str, texts: Sequence[str], outputs: Mapping[str, int]
     ) -> list[Outputs]:
         for index, text in enumerate(texts):
             if not text.strip():
@@ -55,12 +57,7 @@ class TritonRouter(RequestClassifier, Embedder):
         responses = []
         for start in range(0, len(texts), rows):
             batch = texts[start : start + rows]
-            request = infer_request(
-                model,
-                [text_tensor("TEXT", batch, len(batch), 1)],
-                outputs,
-                class_count=class_count,
-            )
+            request = infer_request(model, [text_tensor("TEXT", batch, len(batch), 1)], outputs)
             responses.append(await self._connection.infer(request, sent=batch))
         return responses
 

@@ -44,21 +44,19 @@ def flag(name: str, *, value: bool) -> Tensor:
 
 
 def infer_request(
-    model: str,
-    inputs: Iterable[Tensor],
-    outputs: Iterable[str] = (),
-    *,
-    class_count: int = 0,
+    model: str, inputs: Iterable[Tensor], outputs: Mapping[str, int] | None = None
 ) -> InferRequest:
-    """No `outputs` asks for all of them. With `class_count` they come as `value:index:label`."""
+    """`outputs` maps each wanted one to a number of classes: 0 asks for the tensor itself,
+    more for that many of its highest values as `value:index:label`. None asks for all.
+    """
     request = service_pb2.ModelInferRequest(model_name=model)
     for tensor in inputs:
         request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         request.raw_input_contents.append(tensor.data)
-    for name in outputs:
+    for name, classes in (outputs or {}).items():
         asked = request.outputs.add(name=name)
-        if class_count:
-            asked.parameters["classification"].int64_param = class_count
+        if classes:
+            asked.parameters["classification"].int64_param = classes
     return cast(InferRequest, request)
 
 
