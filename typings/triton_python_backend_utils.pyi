@@ -29,7 +29,9 @@ class InferenceRequest:
     def requested_output_names(self) -> list[str]: ...
 
 class InferenceResponse:
-    def __init__(self, output_tensors: Sequence[Tensor], error: TritonError | None = None) -> None: ...
+    def __init__(
+        self, output_tensors: Sequence[Tensor], error: TritonError | None = None
+    ) -> None: ...
 
 class Logger:
     @staticmethod

@@ -31,8 +31,10 @@ def _serve(request: Any) -> None:
             os._exit(1)
         if "error" in plan:
             code = getattr(pb_utils.TritonError, plan["code"])
-            raise pb_utils.TritonModelException(plan["error"]) if code is None else _Failed(
-                pb_utils.TritonError(plan["error"], code)
+            raise (
+                pb_utils.TritonModelException(plan["error"])
+                if code is None
+                else _Failed(pb_utils.TritonError(plan["error"], code))
             )
         if plan.get("sampling"):
             sampling = _text(request, "sampling_parameters")
