@@ -91,7 +91,7 @@ def _descend(
     current: Floats = np.zeros((dimensions + 1, labels))
     previous = current
     for step in range(steps):
-        ahead = current + (current - previous) * (step / (step + 3.0))
+        ahead: Floats = current + (current - previous) * (step / (step + 3.0))
         gradient = inputs.T @ (softmax(inputs @ ahead) - wanted) / rows
         previous, current = current, ahead - rate * (gradient + shrink * ahead)
     return current[:-1], current[-1]
