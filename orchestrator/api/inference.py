@@ -121,7 +121,7 @@ class Inference:
 
     def _check(self, request: Generate) -> ModelEntry:
         limits.text(request.model, "model", max_bytes=limits.NAME_BYTES, required=True)
-        limits.names((request.model,), "model", known=self._catalogue, what="model")
+        limits.known_name(request.model, "model", known=self._catalogue, what="model")
         limits.text(request.system_prompt, "system_prompt", max_bytes=limits.SYSTEM_PROMPT_BYTES)
         limits.names(request.tools, "tools", known=self._tools.specs(), what="tool")
         check_sampling(request.sampling, "sampling")

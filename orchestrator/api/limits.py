@@ -80,17 +80,21 @@ def texts(values: Sequence[str]) -> None:
         text(value, f"texts[{i}]", max_bytes=TEXT_BYTES, required=True)
 
 
+def known_name(value: str, field: str, *, known: Mapping[str, object], what: str) -> None:
+    if value not in known:
+        there = ", ".join(sorted(known)) or "none"
+        raise InvalidInput(
+            f"{field} {value[:NAME_BYTES]!r} is not a {what}; there are: {there}",
+            field=field,
+            reason=f"UNKNOWN_{what.upper()}",
+        )
+
+
 def names(values: Sequence[str], field: str, *, known: Mapping[str, object], what: str) -> None:
     """Checks that each name is known and given once."""
     count(values, field, at_most=NAMES)
     for i, value in enumerate(values):
-        if value not in known:
-            there = ", ".join(sorted(known)) or "none"
-            raise InvalidInput(
-                f"{field}[{i}] {value[:NAME_BYTES]!r} is not a {what}; there are: {there}",
-                field=f"{field}[{i}]",
-                reason=f"UNKNOWN_{what.upper()}",
-            )
+        known_name(value, f"{field}[{i}]", known=known, what=what)
         if value in values[:i]:
             raise InvalidInput(f"{field}[{i}] {value!r} is given twice", field=f"{field}[{i}]")
 

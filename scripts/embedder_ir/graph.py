@@ -46,7 +46,7 @@ def sentence_encoder(weights: Weights, shape: BertShape) -> ov.Model:
     mask = ops.convert(attention_mask, "f32")
     is_padding = ops.subtract(np.float32(1), mask)
     # Large enough that a padded position's weight is 0 after the softmax, in bf16 as well.
-    bias = ops.unsqueeze(ops.multiply(is_padding, np.float32(-1e9)), np.int64([1, 2]))
+    bias = ops.unsqueeze(ops.multiply(is_padding, np.float32(-1e9)), _integers(1, 2))
 
     state = _embed(weights, shape, input_ids)
     for layer in range(shape.layers):
@@ -64,6 +64,10 @@ def sentence_encoder(weights: Weights, shape: BertShape) -> ov.Model:
     for parameter in (input_ids, attention_mask):
         parameter.output(0).set_names({parameter.get_friendly_name()})
     return ov.Model([embedding], [input_ids, attention_mask], "embedder")
+
+
+def _integers(*values: int) -> npt.NDArray[np.int64]:
+    return np.array(values, np.int64)
 
 
 def _embed(weights: Weights, shape: BertShape, input_ids: Node) -> Node:
@@ -90,14 +94,14 @@ def _attention(weights: Weights, prefix: str, shape: BertShape, state: Node, bia
     scores = ops.add(ops.multiply(ops.matmul(query, key, False, True), scale), bias)
     mixed = ops.matmul(ops.softmax(scores, -1), value, False, False)
     merged = ops.reshape(
-        ops.transpose(mixed, np.int64([0, 2, 1, 3])), np.int64([0, 0, shape.hidden]), True
+        ops.transpose(mixed, _integers(0, 2, 1, 3)), _integers(0, 0, shape.hidden), True
     )
     return _dense(weights, prefix + "output.dense.", merged)
 
 
 def _heads(shape: BertShape, projected: Node) -> Node:
-    split = np.int64([0, 0, shape.heads, shape.hidden // shape.heads])
-    return ops.transpose(ops.reshape(projected, split, True), np.int64([0, 2, 1, 3]))
+    split = _integers(0, 0, shape.heads, shape.hidden // shape.heads)
+    return ops.transpose(ops.reshape(projected, split, True), _integers(0, 2, 1, 3))
 
 
 def _dense(weights: Weights, prefix: str, state: Node) -> Node:
@@ -106,13 +110,13 @@ def _dense(weights: Weights, prefix: str, state: Node) -> Node:
 
 
 def _norm(weights: Weights, prefix: str, shape: BertShape, state: Node) -> Node:
-    normal = ops.mvn(state, np.int64([-1]), True, shape.norm_epsilon, "inside_sqrt")
+    normal = ops.mvn(state, _integers(-1), True, shape.norm_epsilon, "inside_sqrt")
     scaled = ops.multiply(normal, weights[prefix + "weight"])
     return ops.add(scaled, weights[prefix + "bias"])
 
 
 def _pool(state: Node, mask: Node) -> Node:
     column = ops.unsqueeze(mask, np.int64(2))
-    total = ops.reduce_sum(ops.multiply(state, column), np.int64([1]))
-    mean = ops.divide(total, ops.reduce_sum(column, np.int64([1])))
-    return ops.normalize_l2(mean, np.int64([1]), 1e-12, "max")
+    total = ops.reduce_sum(ops.multiply(state, column), _integers(1))
+    mean = ops.divide(total, ops.reduce_sum(column, _integers(1)))
+    return ops.normalize_l2(mean, _integers(1), 1e-12, "max")

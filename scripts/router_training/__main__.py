@@ -36,9 +36,9 @@ def main() -> int:
     arguments = parse_arguments()
     try:
         requests = load_requests(arguments.data)
-        labels = {head: label_order(head, requests) for head in HEADS}
-        for head in HEADS:
-            check_dimensions(arguments.model_repository, head, labels[head])
+        labels = {name: label_order(name, requests) for name in HEADS}
+        for name in HEADS:
+            check_dimensions(arguments.model_repository, name, labels[name])
         embeddings = embed([request.text for request in requests], arguments.embedder)
     except (InvalidDataError, OSError) as error:
         print(f"scripts/train_router: {error}", file=sys.stderr)

@@ -1,6 +1,5 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,9 +88,10 @@ def _descend(
     rate = 1.0 / (1.0 + penalty)
     shrink = np.full((dimensions + 1, 1), penalty)
     shrink[-1] = 0.0
-    current = previous = np.zeros((dimensions + 1, labels))
+    current: Floats = np.zeros((dimensions + 1, labels))
+    previous = current
     for step in range(steps):
-        ahead = current + (current - previous) * (step / (step + 3.0))
-        gradient: npt.NDArray[Any] = inputs.T @ (softmax(inputs @ ahead) - wanted) / rows
+        ahead: Floats = current + (current - previous) * (step / (step + 3.0))
+        gradient = inputs.T @ (softmax(inputs @ ahead) - wanted) / rows
         previous, current = current, ahead - rate * (gradient + shrink * ahead)
     return current[:-1], current[-1]

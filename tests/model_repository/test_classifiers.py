@@ -24,6 +24,10 @@ async def client(triton: Any) -> AsyncIterator[InferenceServerClient]:
         yield client
 
 
+def floats(*values: Any) -> Any:
+    return np.array(values, np.float32)
+
+
 def embeddings(rows: int) -> Any:
     vectors = np.random.default_rng(5).normal(size=(rows, 384)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -36,9 +40,9 @@ def embedding_input(vectors: Any) -> InferInput:
 
 
 def test_probabilities_are_the_softmax_of_the_scaled_logits() -> None:
-    head = Head(np.eye(2, dtype=np.float32), np.float32([0.0, 1.0]), temperature=2.0)
+    head = Head(np.eye(2, dtype=np.float32), floats(0.0, 1.0), temperature=2.0)
 
-    probabilities = head.probabilities(np.float32([[3.0, 0.0]]))
+    probabilities = head.probabilities(floats([3.0, 0.0]))
 
     odds = np.exp(3.0 / 2.0) / np.exp(1.0 / 2.0)
     assert probabilities[0] == pytest.approx([odds / (1 + odds), 1 / (1 + odds)], rel=1e-5)
@@ -47,11 +51,11 @@ def test_probabilities_are_the_softmax_of_the_scaled_logits() -> None:
 def test_large_logits_do_not_overflow() -> None:
     head = Head(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), temperature=0.01)
 
-    assert head.probabilities(np.float32([[900.0, -900.0]])).tolist() == [[1.0, 0.0]]
+    assert head.probabilities(floats([900.0, -900.0])).tolist() == [[1.0, 0.0]]
 
 
 def test_a_saved_head_is_the_same_when_loaded(tmp_path: Path) -> None:
-    head = Head(embeddings(3).T.copy(), np.float32([1, 2, 3]), temperature=1.25)
+    head = Head(embeddings(3).T.copy(), floats(1, 2, 3), temperature=1.25)
 
     head.save(tmp_path)
 

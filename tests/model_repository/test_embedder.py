@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 encoder = importlib.import_module("model_repository.embedder.1.encoder")
 request_texts = importlib.import_module("model_repository.embedder.1.request_texts")
 
-MODEL_FOLDER = Path(encoder.__file__).parent
+MODEL_FOLDER = Path(__file__).parents[2] / "model_repository" / "embedder" / "1"
 GOLDEN = json.loads(Path(__file__).with_name("embedder_golden.json").read_text(encoding="utf-8"))
 TEXTS = [entry["text"] for entry in GOLDEN["texts"]]
 FIRST_VALUES = np.array([entry["first"] for entry in GOLDEN["texts"]])

@@ -46,7 +46,7 @@ def test_a_half_built_model_is_built_again(tmp_path: Path) -> None:
 
 def test_safetensors_are_read_by_their_header(tmp_path: Path) -> None:
     header = b'{"__metadata__": {}, "a": {"dtype": "F32", "shape": [2, 1], "data_offsets": [0, 8]}}'
-    data = np.float32([1.5, -2]).tobytes()
+    data = np.array([1.5, -2], np.float32).tobytes()
     path = tmp_path / "model.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + data)
 
