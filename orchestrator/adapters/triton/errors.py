@@ -26,13 +26,14 @@ _GONE = {
     grpc.StatusCode.CANCELLED,  # by the server: our own cancels raise CancelledError
     grpc.StatusCode.ABORTED,
 }
-_DEAD_PROCESS = "is not healthy"
+# Of a dead model process, which Triton calls INTERNAL, and of what comes without a code.
+_GONE_TEXTS = ("is not healthy", "unknown model", "not at ready state", "maximum queue size")
 
 
 def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> FleetError:
     """Returns the error for a failed call that sent these texts. None of them is in it."""
     code, detail = error.code(), _safe(error.details() or "", sent)
-    if code in _GONE or _DEAD_PROCESS in detail:
+    if code in _GONE or _says_gone(detail):
         return unavailable(model, detail)
     if code in _INVALID:
         return InvalidInput(f"model {model} refuses the request: {detail}")
@@ -43,11 +44,18 @@ def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> 
 
 def failed(model: str, detail: str, sent: Sequence[str]) -> FleetError:
     """Returns the error for a failure that came without a code."""
-    return Internal(f"model {model} failed: {_safe(detail, sent)}")
+    detail = _safe(detail, sent)
+    if _says_gone(detail):
+        return unavailable(model, detail)
+    return Internal(f"model {model} failed: {detail}")
 
 
 def unavailable(model: str, detail: str) -> Unavailable:
     return Unavailable(f"model {model} is not available: {detail}", reason="MODEL_UNAVAILABLE")
+
+
+def _says_gone(detail: str) -> bool:
+    return any(text in detail for text in _GONE_TEXTS)
 
 
 def _safe(detail: str, sent: Sequence[str]) -> str:

@@ -1,4 +1,8 @@
-"""The prompt is the last message; a plan that asks for it gets the whole request back as pieces."""
+"""The prompt is the last message, a plan for `echo_llm`, with some words of its own:
+
+`tokens` is the count to return; `echo_request` makes the inputs the answer's text;
+`refuse` refuses the request.
+"""
 
 import base64
 import json
@@ -15,18 +19,16 @@ class TritonPythonModel:
 
 def _serve(request: Any) -> Any:
     said = {name: _text(request, name) for name in ("MODEL", "MESSAGES", "TOOLS")}
-    last = json.loads(said["MESSAGES"])[-1]["content"]
-    plan = json.loads(last)
-    if "refuse" in plan:
-        code = pb_utils.TritonError.INVALID_ARG
-        return pb_utils.InferenceResponse([], pb_utils.TritonError(plan["refuse"], code))
+    plan = json.loads(json.loads(said["MESSAGES"])[-1]["content"])
+    if plan.get("refuse"):
+        error = pb_utils.TritonError("MESSAGES[0] is wrong", pb_utils.TritonError.INVALID_ARG)
+        return pb_utils.InferenceResponse([], error)
     if plan.get("echo_request"):
         plan["pieces"] = [base64.b64encode(json.dumps(said).encode()).decode()]
+    prompt = np.array([[json.dumps(plan).encode()]], np.object_)
+    tokens = np.array([[plan.get("tokens", 7)]], np.uint32)
     return pb_utils.InferenceResponse(
-        [
-            pb_utils.Tensor("PROMPT", np.array([[json.dumps(plan).encode()]], np.object_)),
-            pb_utils.Tensor("NUM_TOKENS", np.array([[plan.get("tokens", 7)]], np.uint32)),
-        ]
+        [pb_utils.Tensor("PROMPT", prompt), pb_utils.Tensor("NUM_TOKENS", tokens)]
     )
 
 
