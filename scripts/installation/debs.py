@@ -43,8 +43,14 @@ def _own_lists(apt: Path) -> list[str]:
 
 
 def _fetch(packages: Sequence[str], target: Path, options: Sequence[str]) -> None:
-    names = sorted({*packages, *_missing(packages, options)})
     doing = f"fetching {packages[0]}"
+    try:
+        names = sorted({*packages, *_missing(packages, options)})
+    except SetupError:
+        if not options:
+            raise
+        # A system with broken packages resolves nothing; what is asked for may still do alone.
+        names = list(packages)
     with tempfile.TemporaryDirectory(prefix="fleet-debs-") as folder:
         run(["apt-get", *options, "-q", "download", *names], doing=doing, cwd=Path(folder))
         archives = sorted(Path(folder).glob("*.deb"))

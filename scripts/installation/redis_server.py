@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,29 +29,38 @@ def provide_redis(fleet: Path, say: Say) -> None:
     """
     if os.environ.get("FLEET_REDIS__URL"):
         return
-    too_old = ""
-    for server in (*SERVERS, *(str(fleet / "bin" / name) for name in SERVERS)):
-        version = server_version(server)
-        if version and version >= OLDEST:
-            return
-        if version:
-            too_old = f"{shutil.which(server)} is {'.'.join(map(str, version))}, "
+    here = [*SERVERS, *(str(fleet / "bin" / name) for name in SERVERS)]
+    versions = {server: server_version(server) for server in here}
+    if any(version and version >= OLDEST for version in versions.values()):
+        return
+    old = [f"{server} is {_dotted(found)}" for server, found in versions.items() if found]
     say.step("Redis")
+    faults: list[str] = []
     for server in SERVERS:
-        try:
-            fetch_debs(_packages(server), fleet / server, fleet / "apt")
-        except SetupError as error:
-            why = str(error)
+        if fault := _fetch(server, fleet):
+            faults.append(fault)
             continue
-        version = server_version(_wrap(fleet, server))
-        if version and version >= OLDEST:
-            say.done()
-            return
-        why = f"apt has {'.'.join(map(str, version or ('none',)))}"
+        say.done()
+        return
+    here_is = f"{' and '.join(old)}, and " if old else ""
     raise SetupError(
-        f"{too_old}Redis or Valkey 7.0 or newer is needed, and fetching one failed ({why}): "
+        f"{here_is}Redis or Valkey 7.0 or newer is needed ({'; '.join(faults)}): "
         "install one, or name one that runs in FLEET_REDIS__URL"
     )
+
+
+def _fetch(server: str, fleet: Path) -> str:
+    """Returns what went wrong, or nothing."""
+    # Debian puts the program into the tools package and a link to it into the server's.
+    packages = [server, server.replace("-server", "-tools")]
+    try:
+        fetch_debs(packages, fleet / server, fleet / "apt")
+    except SetupError as error:
+        return str(error)
+    version = server_version(_wrap(fleet, server))
+    if version is None:
+        return f"the {server} that apt has does not run here"
+    return "" if version >= OLDEST else f"apt has {server} {_dotted(version)}"
 
 
 def server_version(server: str) -> tuple[int, ...] | None:
@@ -67,9 +75,8 @@ def server_version(server: str) -> tuple[int, ...] | None:
     return tuple(map(int, found[1].split("."))) if found else None
 
 
-def _packages(server: str) -> list[str]:
-    # Debian puts the program into the tools package and a link to it into the server's.
-    return [server, server.replace("-server", "-tools")]
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def _wrap(fleet: Path, server: str) -> str:
