@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,12 +24,13 @@ from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
 from orchestrator.domain.agents import AgentSpec
-from orchestrator.domain.errors import FleetError
+from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.reaper import reap_forever
+from orchestrator.execution.retry import full_jitter
 from orchestrator.ports.auth import Authenticator
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
@@ -37,6 +39,8 @@ from orchestrator.settings import Settings
 from orchestrator.telemetry.metrics import ProcessMetrics
 from orchestrator.toolbox.call import ToolCallHandler
 from orchestrator.worker.step import StepHandler, StepSettings
+
+log = logging.getLogger(__name__)
 
 _METRICS_HOST = "127.0.0.1"
 
@@ -211,7 +215,21 @@ def _records(file: Path) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _state(settings: Settings) -> AsyncIterator[State]:
-    async with open_redis_state(settings.redis.address, shards=settings.redis.shards) as state:
+    """The state; a store that is away is waited for."""
+    async with AsyncExitStack() as opened:
+        waits = full_jitter(base_s=0.2, cap_s=2.0)
+        while True:
+            try:
+                state = await opened.enter_async_context(
+                    open_redis_state(settings.redis.address, shards=settings.redis.shards)
+                )
+            except Unavailable as error:
+                log.warning("%s", error.message)
+                await asyncio.sleep(next(waits))
+            except FleetError as error:
+                raise ServeError(error.message) from None
+            else:
+                break
         yield state
 
 

@@ -104,7 +104,7 @@ class Metrics:
             self._steps = load.steps
             self._changed.notify()
 
-    def engine_up(self, up: bool) -> None:  # noqa: FBT001
+    def engine_up(self, up: bool) -> None:
         with self._changed:
             self._values["fleet_llm_engine_up"] = 1.0 if up else 0.0
             if not up:

@@ -2,9 +2,9 @@
 
 import json
 import typing
+from collections import abc
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from collections import abc
 from typing import Any, TypeVar
 
 from backends.llm_serving.errors import SettingsError

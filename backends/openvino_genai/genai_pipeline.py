@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import openvino as ov
-import openvino_genai as genai
-from openvino_genai.py_openvino_genai import GenerationHandle
 
+import openvino_genai as genai
 from backends.llm_serving.errors import SettingsError
 from backends.llm_serving.sampling import ALL_TOKENS, SamplingParams
 from backends.openvino_genai.grammar import grammar_for
 from backends.openvino_genai.pipeline import Counts, Grown, Status
 from backends.openvino_genai.settings import Settings
+from openvino_genai.py_openvino_genai import GenerationHandle
 
 BATCHED_PROMPT_CHARS = 8192
 _REASONS = {
@@ -84,7 +84,7 @@ class GenAiPipeline:
             ids[i] = self._encode([prompts[i]])[0]
         return ids
 
-    def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:  # noqa: FBT001
+    def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:
         return self._tokenizer.decode([list(one) for one in ids], skip_special_tokens=skip_special)
 
     def vocabulary(self) -> Mapping[bytes, int]:
@@ -126,7 +126,7 @@ class GenAiPipeline:
         params: SamplingParams,
         max_new: int,
         seed: int,
-        scored: bool,  # noqa: FBT001
+        scored: bool,
     ) -> genai.GenerationConfig:
         return _generation_config(params, max_new, seed, self.eos_ids, scored=scored)
 

@@ -9,8 +9,21 @@ from backends.openvino_genai.regex_grammar import regex_rule
 
 MAX_RULES = 2000
 _ANNOTATIONS = frozenset(
-    "$schema $id $comment $defs definitions title description default examples deprecated "
-    "readOnly writeOnly format".split()
+    [
+        "$schema",
+        "$id",
+        "$comment",
+        "$defs",
+        "definitions",
+        "title",
+        "description",
+        "default",
+        "examples",
+        "deprecated",
+        "readOnly",
+        "writeOnly",
+        "format",
+    ]
 )
 _KEYWORDS: Mapping[str, frozenset[str]] = {
     "object": frozenset({"properties", "required", "additionalProperties"}),

@@ -20,7 +20,7 @@ from orchestrator.supervisor.record import (
     runtime_folder,
     write_record,
 )
-from orchestrator.supervisor.redis import RedisUnit
+from orchestrator.supervisor.redis import redis_unit
 from orchestrator.supervisor.triton import TritonUnit
 from orchestrator.supervisor.unit import Say, Unit
 
@@ -96,10 +96,9 @@ class Stack:
     async def _start_units(self) -> None:
         if not self.settings.redis.url.get_secret_value():
             await self._start(
-                RedisUnit(
+                redis_unit(
                     self.settings.redis,
-                    folder=self._home / "redis-data",
-                    runtime=self._home,
+                    home=self._home,
                     log=self._log("redis"),
                     env=self._env(),
                     say=self._say,
