@@ -22,7 +22,7 @@ from pydantic_settings import (
 from orchestrator.domain.catalogue import ModelEntry
 
 CONFIG_FILE = "fleet.toml"
-_OTHER_VARIABLES = {"FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_STACK"}
+_OTHER_VARIABLES = {"FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_PYTHON", "FLEET_STACK"}
 
 
 class SettingsError(Exception):

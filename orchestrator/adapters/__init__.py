@@ -1,1 +1,1 @@
-"""Everything outside, behind the ports."""
+"""Implementations of the ports, one driver each."""

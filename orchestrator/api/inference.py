@@ -31,7 +31,7 @@ class Generate:
     system_prompt: str
     messages: tuple[Message, ...]
     tools: tuple[str, ...] = ()
-    sampling: Sampling = Sampling()  # noqa: RUF009 - frozen
+    sampling: Sampling = Sampling()
 
 
 @dataclass(frozen=True, slots=True)

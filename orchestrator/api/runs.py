@@ -31,7 +31,7 @@ class StartRun:
     agent: str
     input: str
     busy_policy: BusyPolicy = BusyPolicy.REJECT
-    budget: Budget = Budget()  # noqa: RUF009 - frozen
+    budget: Budget = Budget()
     timeout_ms: int = 0
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,6 @@ from orchestrator.domain.runs import Usage
 
 class Provider(StrEnum):
     TRITON = "triton"
-    SCRIPTED = "scripted"
 
 
 class Capability(StrEnum):

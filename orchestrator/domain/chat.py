@@ -28,7 +28,7 @@ class ChatRequest:
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSchema, ...] = ()
-    sampling: Sampling = Sampling()  # noqa: RUF009 - frozen
+    sampling: Sampling = Sampling()
 
 
 class FinishReason(StrEnum):

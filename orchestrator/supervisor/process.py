@@ -65,10 +65,6 @@ class ProcessUnit(Unit):
             self._watching = None
         await self._end()
 
-    def pids(self) -> tuple[int, ...]:
-        process = self._process
-        return (process.pid,) if process is not None and process.returncode is None else ()
-
     async def _launch(self) -> None:
         log = self.spec.log
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib import resources
 from pathlib import Path
 
-from google.protobuf.json_format import ParseDict
-
-from orchestrator.client import CallError, FleetClient
-from orchestrator.rpc.pb.fleet.v1 import agents_pb2
 from orchestrator.settings import Settings
 from orchestrator.supervisor import leftovers, ports
 from orchestrator.supervisor.lock import exclusive
@@ -26,9 +20,9 @@ from orchestrator.supervisor.record import (
     runtime_folder,
     write_record,
 )
-from orchestrator.supervisor.redis import RedisUnit
+from orchestrator.supervisor.redis import redis_unit
 from orchestrator.supervisor.triton import TritonUnit
-from orchestrator.supervisor.unit import Say, StartError, Unit
+from orchestrator.supervisor.unit import Say, Unit
 
 _LEFTOVER_GRACE_S = 3.0
 
@@ -83,7 +77,6 @@ class Stack:
                 self._say(f"ended {ended} processes that an earlier stack left running")
             ports.check(self.settings)
             await self._start_units()
-            await self._put_default_agent()
             write_record(self._home, self.record)
         except BaseException:
             await self.stop()
@@ -103,10 +96,9 @@ class Stack:
     async def _start_units(self) -> None:
         if not self.settings.redis.url.get_secret_value():
             await self._start(
-                RedisUnit(
+                redis_unit(
                     self.settings.redis,
-                    folder=self._home / "redis-data",
-                    runtime=self._home,
+                    home=self._home,
                     log=self._log("redis"),
                     env=self._env(),
                     say=self._say,
@@ -177,18 +169,3 @@ class Stack:
             "FLEET_REDIS__URL": settings.redis.address,
             "FLEET_TRITON__ADDRESS": settings.triton.grpc_address,
         }
-
-    async def _put_default_agent(self) -> None:
-        """Stores the embedded agent; the same content again is no new version."""
-        if self.settings.api.keys:
-            return  # which tenant's would it be?
-        text = (
-            resources.files("orchestrator.defaults").joinpath("assistant.json").read_text("utf-8")
-        )
-        fields = json.loads(text)
-        name = fields.pop("name")
-        async with FleetClient.open(self.settings.api.listen) as client:
-            try:
-                await client.put_agent(name, ParseDict(fields, agents_pb2.AgentSpec()))
-            except CallError as error:
-                raise StartError(f"the agent {name!r} can't be stored: {error.message}") from None

@@ -8,7 +8,6 @@ from pathlib import Path
 from orchestrator.settings import Triton
 from orchestrator.supervisor.unit import Say, StartError, Unit
 from orchestrator.triton import Kind, TritonConfig, TritonError, TritonEvent, TritonServer
-from orchestrator.triton.leftovers import find_processes
 
 
 class TritonUnit(Unit):
@@ -47,9 +46,6 @@ class TritonUnit(Unit):
 
     async def stop(self) -> None:
         await self._server.stop()
-
-    def pids(self) -> tuple[int, ...]:
-        return tuple(find_processes(self._server.shm_prefix))
 
     def _tell(self, event: TritonEvent) -> None:
         if event.kind not in (Kind.STARTING, Kind.STOPPING, Kind.STOPPED):

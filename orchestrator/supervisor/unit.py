@@ -29,7 +29,3 @@ class Unit(ABC):
     @abstractmethod
     async def stop(self) -> None:
         """Ends it within its grace time. Also called after a failed start."""
-
-    @abstractmethod
-    def pids(self) -> tuple[int, ...]:
-        """Its processes now."""

@@ -72,7 +72,8 @@ def _wheel() -> Installation | None:
 
 def _from_wheel(root: Path) -> Installation:
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
-    libraries = [root.parent.parent / "nvidia_pytriton.libs"]
+    # The environment's own lib is where set-up links a libpython that the system lacks.
+    libraries = [root.parent.parent / "nvidia_pytriton.libs", Path(sys.prefix) / "lib"]
     if libdir := sysconfig.get_config_var("LIBDIR"):
         libraries.append(Path(libdir))
     return Installation(

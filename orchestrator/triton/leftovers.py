@@ -28,8 +28,8 @@ class Stub:
 
 
 def find_processes(prefix: str) -> list[int]:
-    """The server and its stubs."""
-    return [pid for pid, argv in _processes() if _belongs(argv, prefix)]
+    """The server and its stubs; none for an empty prefix, which all would have."""
+    return [pid for pid, argv in _processes() if _belongs(argv, prefix)] if prefix else []
 
 
 def find_stubs(prefix: str) -> list[Stub]:

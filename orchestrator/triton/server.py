@@ -14,6 +14,7 @@ from orchestrator.triton.errors import ModelNotLoadedError, TritonError
 from orchestrator.triton.events import Kind, Listener, TritonEvent
 from orchestrator.triton.find import Installation, find_server
 from orchestrator.triton.launch import Launcher
+from orchestrator.triton.leftovers import find_processes
 from orchestrator.triton.preflight import check_environment, choose_ports
 from orchestrator.triton.readiness import Progress
 from orchestrator.triton.runtime import Runtime, open_runtime
@@ -70,6 +71,15 @@ class TritonServer:
     @property
     def metrics_url(self) -> str:
         return f"http://{self.config.host}:{self.ports.metrics}/metrics"
+
+    @property
+    def shm_prefix(self) -> str:
+        """What its processes and its shared memory are found by; empty while it is not started."""
+        return self._launcher.runtime.shm_prefix if self._launcher else ""
+
+    def pids(self) -> tuple[int, ...]:
+        """The server and the Python process of each model."""
+        return tuple(find_processes(self.shm_prefix))
 
     async def start(self) -> None:
         """Returns when every model answers; from then on the server is watched.

@@ -10,7 +10,9 @@ FAILED = (
     re.compile(r"failed to load '(?P<model>[^']+)' version \d+: (?P<why>.*)"),
     re.compile(r"failed to load model '(?P<model>[^']+)': (?P<why>.*)"),
     re.compile(r"Poll failed for model directory '(?P<model>[^']+)': (?P<why>.*)"),
-    re.compile(r"ensemble '?(?P<model>[^' ]+)'? (?P<why>(?:contains models|depends on).*)"),
+    re.compile(
+        r"ensemble '?(?P<model>[^' ]+)'? (?P<why>(?:contains models|depends on|allows maximum).*)"
+    ),
 )
 SYNTAX = re.compile(r"Error parsing text-format inference\.ModelConfig: (?P<why>.*)")
 TROUBLE = re.compile(

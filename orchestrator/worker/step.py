@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from orchestrator.domain.agents import Agent
-from orchestrator.domain.catalogue import Catalogue, ModelEntry, Provider
+from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import (
     ChatFinished,
     ChatRequest,
@@ -66,7 +65,7 @@ class StepHandler:
         agents: AgentBook,
         tools: ToolRegistry,
         classifier: RequestClassifier,
-        models: Mapping[Provider, LanguageModel],
+        language: LanguageModel,
         catalogue: Catalogue,
         metrics: ExecutionMetrics,
         settings: StepSettings,
@@ -74,7 +73,7 @@ class StepHandler:
         self._state = state
         self._agents = agents
         self._tools = tools
-        self._models = models
+        self._language = language
         self._choice = ModelChoice(classifier, catalogue)
         self._metrics = metrics
         self._settings = settings
@@ -163,7 +162,7 @@ class StepHandler:
             sampling=agent.spec.sampling,
         )
         try:
-            async with aclosing(self._models[entry.provider].chat(request)) as chunks:
+            async with aclosing(self._language.chat(request)) as chunks:
                 async for chunk in chunks:
                     match chunk:
                         case TextChunk():

@@ -157,22 +157,23 @@ class Execution(RunStore):
             (e for e in self._db.leased.values() if e.expires_ms <= now),
             key=lambda e: (e.expires_ms, e.item.key),
         )[:limit]
+        most = self._db.limits.max_attempts
         for entry in expired:
-            stored = self._db.runs[entry.item.run_id]
-            if entry.attempt >= self._db.limits.max_attempts:
-                self._give_up(stored, entry)
-            elif entry.nonce:
+            if entry.attempt < most:
                 self._requeue(entry)
+        for entry in expired:
+            if entry.nonce:  # else its run ended for another item of this batch
+                self._give_up(self._db.runs[entry.item.run_id], entry)
         return len(expired)
 
     def _give_up(self, stored: StoredRun, entry: Entry) -> None:
-        if not entry.nonce:
-            return  # a run that ended for another item of the same batch
         error = RunError(
             reason="ATTEMPTS_EXHAUSTED",
             message=f"step {entry.item.step} was tried {entry.attempt} times without a result",
         )
-        self.apply(stored, advance(stored.run, Failed(error)), attempt=entry.attempt)
+        moved = advance(stored.run, Failed(error))
+        self._db.forget(stored, entry, moved.charge)
+        self.apply(stored, moved, attempt=entry.attempt)
 
     def _requeue(self, entry: Entry) -> None:
         queue = self._db.queues[entry.item.kind]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
+from orchestrator.domain.errors import FleetError, OutOfRange
+from orchestrator.domain.events import RunEvent
 from orchestrator.domain.machine import (
     Failed,
     InferenceFinished,
@@ -50,6 +54,10 @@ async def submitted(
     return run
 
 
+async def resubmitted(state: State, run: Run) -> bool:
+    return await state.runs.submit(advance(run, Submitted()), session_labels={})
+
+
 async def claimed(
     state: State, kind: WorkKind = WorkKind.REASON, *, limit: int = 1, lease_ms: int = LONG_MS
 ) -> tuple[Claim, ...]:
@@ -89,3 +97,44 @@ def tool_result(claim: Claim, content: str = "2") -> Transition:
 
 def failure(claim: Claim) -> Transition:
     return advance(claim.run, Failed(RunError(reason="TOOL", message="broken")))
+
+
+def some_outcome(claim: Claim, how: int, tokens: int) -> Transition:
+    """An outcome that fits the claim: an answer, tool calls or a failure for a step."""
+    if how == 0:
+        return failure(claim)
+    if claim.lease.item.kind is WorkKind.TOOL:
+        return tool_result(claim, str(tokens))
+    return _inferred(claim, "so", () if how < 3 else CALLS, tokens)
+
+
+async def views(state: State, run: Run) -> tuple[object, ...]:
+    """All that can be read of a run and its session."""
+    return (
+        await _or_refusal(state.runs.get(run.tenant, run.run_id)),
+        await _or_refusal(state.runs.steps(run.tenant, run.run_id)),
+        await _or_refusal(_events(state, run)),
+        await _or_refusal(state.sessions.get(run.tenant, run.session_id)),
+        await _or_refusal(state.sessions.messages(run.tenant, run.session_id)),
+    )
+
+
+async def listings(state: State, tenant: str) -> tuple[object, ...]:
+    runs = await state.runs.list(tenant, session_id="", limit=100, token="")
+    sessions = await state.sessions.list(tenant, limit=100, token="")
+    return (*runs.items, *sessions.items)
+
+
+async def _events(state: State, run: Run) -> tuple[RunEvent, ...]:
+    try:
+        return await state.feed.read(run.tenant, run.run_id, after_seq=0, limit=100)
+    except OutOfRange as error:
+        after = int(error.metadata["earliest_seq"]) - 1
+        return await state.feed.read(run.tenant, run.run_id, after_seq=after, limit=100)
+
+
+async def _or_refusal(reading: Awaitable[object]) -> object:
+    try:
+        return await reading
+    except FleetError as error:
+        return error

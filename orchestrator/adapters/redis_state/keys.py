@@ -1,0 +1,120 @@
+"""The names of the keys. A key's hash tag is its shard, its tenant is in it.
+
+`fleet:{s0a}:run:<tenant>:<run id>`: ids have no colon, so a tenant may.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+WORK_CHANNEL = "fleet:work:"
+LAYOUT = "fleet:layout"
+
+
+@lru_cache(maxsize=256)
+def shard_prefix(shard: int) -> str:
+    return f"fleet:{{s{shard:02x}}}:"
+
+
+@lru_cache(maxsize=256)
+def queue(shard: int) -> tuple[str, ...]:
+    """KEYS[1..10] of the scripts that need `_queue`."""
+    prefix = shard_prefix(shard)
+    names = (
+        "queue:reason",
+        "queue:tool",
+        "ready:reason",
+        "ready:tool",
+        "counters",
+        "running",
+        "leases",
+        "items",
+        "held",
+        "attempts",
+    )
+    return tuple(prefix + name for name in names)
+
+
+def ready(shard: int, kind: str) -> str:
+    return f"{shard_prefix(shard)}ready:{kind}"
+
+
+def leases(shard: int) -> str:
+    return f"{shard_prefix(shard)}leases"
+
+
+def held(shard: int) -> str:
+    return f"{shard_prefix(shard)}held"
+
+
+def operation(shard: int, identifier: str) -> str:
+    return f"{shard_prefix(shard)}op:{identifier}"
+
+
+def expiring(shard: int) -> str:
+    return f"{shard_prefix(shard)}expiring"
+
+
+def request(shard: int, tenant: str, request_id: str) -> str:
+    return f"{shard_prefix(shard)}request:{len(tenant)}:{tenant}:{request_id}"
+
+
+def run(shard: int, tenant: str, run_id: str) -> tuple[str, str, str]:
+    """The run, its events and its steps."""
+    prefix = shard_prefix(shard)
+    return (
+        f"{prefix}run:{tenant}:{run_id}",
+        f"{prefix}events:{tenant}:{run_id}",
+        f"{prefix}steps:{tenant}:{run_id}",
+    )
+
+
+def session(shard: int, tenant: str, session_id: str) -> tuple[str, str]:
+    """The session and its messages."""
+    prefix = shard_prefix(shard)
+    return f"{prefix}session:{tenant}:{session_id}", f"{prefix}messages:{tenant}:{session_id}"
+
+
+def session_runs(shard: int, tenant: str, session_id: str) -> str:
+    return f"{shard_prefix(shard)}session_runs:{tenant}:{session_id}"
+
+
+def runs(shard: int, tenant: str) -> str:
+    return f"{shard_prefix(shard)}runs:{tenant}"
+
+
+def sessions(shard: int, tenant: str) -> str:
+    return f"{shard_prefix(shard)}sessions:{tenant}"
+
+
+def agent(shard: int, tenant: str, name: str) -> str:
+    return f"{shard_prefix(shard)}agent:{tenant}:{name}"
+
+
+def agents(shard: int, tenant: str) -> str:
+    return f"{shard_prefix(shard)}agents:{tenant}"
+
+
+def channel(shard: int, run_id: str) -> str:
+    """Where a run's events are published; not a key."""
+    return f"{shard_prefix(shard)}watch:{run_id}"
+
+
+def changing(shard: int, tenant: str, session_id: str, run_id: str) -> tuple[str, ...]:
+    """KEYS of the scripts that need `_run`."""
+    prefix = shard_prefix(shard)
+    of_session = f"{tenant}:{session_id}"
+    return (
+        *queue(shard),
+        *run(shard, tenant, run_id),
+        f"{prefix}open:{of_session}",
+        *session(shard, tenant, session_id),
+        f"{prefix}wait:{of_session}",
+        f"{prefix}waiting:{of_session}",
+        expiring(shard),
+        f"{prefix}live",
+        f"{prefix}dead",
+        session_runs(shard, tenant, session_id),
+        runs(shard, tenant),
+        sessions(shard, tenant),
+    )

@@ -1,0 +1,11 @@
+"""Models that Triton serves, over gRPC.
+
+One `TritonConnection` is opened in a lifespan and shared by `TritonLanguageModel` and
+`TritonRouter`.
+"""
+
+from orchestrator.adapters.triton.connection import TritonConnection
+from orchestrator.adapters.triton.language_model import TritonLanguageModel
+from orchestrator.adapters.triton.router import TritonRouter
+
+__all__ = ["TritonConnection", "TritonLanguageModel", "TritonRouter"]

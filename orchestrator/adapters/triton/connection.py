@@ -1,0 +1,115 @@
+"""One HTTP/2 connection to a Triton server, shared by all that call its models."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from types import TracebackType
+from typing import Self
+
+import grpc
+
+from orchestrator.adapters.triton.errors import failed, translated
+from orchestrator.adapters.triton.wire import InferRequest, Outputs, Stubs
+from orchestrator.domain.errors import Unavailable
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+READY_TIMEOUT_S = 2.0
+
+# Triton's server, as it comes, hangs up on clients that ping an idle stream more often.
+KEEPALIVE_S = 300
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+# A stream's failure then ends it with a status code, and not with a text inside a response.
+_STATUS_CODES = (("triton_grpc_error", "true"),)
+
+
+class TritonConnection:
+    """An async context manager. It connects at the first call, and again whenever it must.
+
+    `sent`, wherever it is asked for, are texts that must not be in an error's message.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 30.0, stream_timeout_s: float = 600.0):
+        """`url` is host:port. The timeouts are for a whole call."""
+        self.url = url
+        self._timeout_s = timeout_s
+        self._stream_timeout_s = stream_timeout_s
+        self._channel: grpc.aio.Channel | None = None
+        self._opened: Stubs | None = None
+
+    async def __aenter__(self) -> Self:
+        self._channel = grpc.aio.insecure_channel(self.url, options=_OPTIONS)
+        self._opened = Stubs(self._channel)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        channel, self._channel, self._opened = self._channel, None, None
+        if channel is not None:
+            await channel.close()
+
+    async def infer(self, request: InferRequest, *, sent: Sequence[str] = ()) -> Outputs:
+        """Makes one call.
+
+        Raises:
+            InvalidInput, Unavailable, DeadlineExceeded, Internal.
+        """
+        try:
+            return await self._stubs.infer(request, timeout_s=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, request.model_name, sent) from None
+
+    async def stream(
+        self, request: InferRequest, *, sent: Sequence[str] = ()
+    ) -> AsyncGenerator[Outputs, None]:
+        """Yields the responses to one request. Closed early, it stops the model's work.
+
+        Raises: as `infer`.
+        """
+        responses = self._stubs.stream(
+            request, timeout_s=self._stream_timeout_s, metadata=_STATUS_CODES
+        )
+        try:
+            async with aclosing(responses):
+                async for response in responses:
+                    if isinstance(response, str):
+                        raise failed(request.model_name, response, sent)
+                    yield response
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, request.model_name, sent) from None
+
+    async def ready(self, model: str) -> bool:
+        """Says whether the model answers now. Never raises."""
+        try:
+            return await self._stubs.model_ready(model, timeout_s=READY_TIMEOUT_S)
+        except (grpc.aio.AioRpcError, Unavailable):
+            return False
+
+    async def max_batch_size(self, model: str) -> int:
+        """Returns the most rows of one request; 0 means the model takes no batches."""
+        try:
+            return await self._stubs.max_batch_size(model, timeout_s=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, model, ()) from None
+
+    @property
+    def _stubs(self) -> Stubs:
+        if self._opened is None:
+            raise Unavailable(
+                f"the connection to Triton at {self.url} is closed", reason="MODEL_UNAVAILABLE"
+            )
+        return self._opened

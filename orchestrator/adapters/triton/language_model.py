@@ -1,0 +1,143 @@
+"""Chat models that Triton serves behind the contract of NVIDIA's vLLM backend."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from orchestrator.adapters.triton import conversation
+from orchestrator.adapters.triton.answer import Answer
+from orchestrator.adapters.triton.connection import TritonConnection
+from orchestrator.adapters.triton.wire import InferRequest, flag, infer_request, texts
+from orchestrator.domain.catalogue import Catalogue, ModelEntry
+from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest
+from orchestrator.domain.errors import InvalidInput
+from orchestrator.ports.models import LanguageModel
+from orchestrator.tool_calls import parser_for
+from orchestrator.tool_calls.call_ids import numbered
+
+PROMPT_MODEL = "chat_prompt"
+
+MIN_ROOM_TOKENS = 32
+"""A prompt must leave room for as many new tokens, or for all that were asked for if fewer."""
+
+_ASKED_FOR = ("return_finish_reason", "return_num_input_tokens", "return_num_output_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    text: str
+    tokens: int
+
+
+class TritonLanguageModel(LanguageModel):
+    """Each answer is two calls: `chat_prompt` renders the prompt, then the LLM streams.
+
+    The LLM's call is a stream of its own, so that cancelling it cancels nothing else. Ids
+    of tool calls are `call_1`, `call_2`, … in every answer.
+    """
+
+    def __init__(
+        self,
+        connection: TritonConnection,
+        catalogue: Catalogue,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connection = connection
+        self._catalogue = catalogue
+        self._clock = clock
+
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        entry = self._entry(request.model)
+        sent = [message.content for message in request.messages]
+        began = self._clock()
+        prompt = await self._render(entry, request, sent)
+        max_tokens = _new_tokens(entry, request, prompt.tokens)
+        prompted = first = self._clock()
+        sampling = conversation.sampling_json(request.sampling, max_tokens=max_tokens)
+        parser = parser_for(entry.tool_format, numbered())
+        answer = Answer(entry.name, parser, prompt_tokens=prompt.tokens)
+        stream = self._connection.stream(
+            _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
+        )
+        async with aclosing(stream):
+            async for outputs in stream:
+                if first == prompted:
+                    first = self._clock()
+                for piece in answer.feed(outputs):
+                    yield piece
+        for piece in answer.close():
+            yield piece
+        yield ChatFinished(
+            reason=answer.reason,
+            usage=answer.usage,
+            prompt_ms=(prompted - began) * 1000,
+            ttft_ms=(first - prompted) * 1000,
+            inference_ms=(self._clock() - prompted) * 1000,
+        )
+
+    async def ready(self, model: str) -> bool:
+        entry = self._catalogue.get(model)
+        return (
+            entry is not None
+            and await self._connection.ready(entry.served_as)
+            and await self._connection.ready(PROMPT_MODEL)
+        )
+
+    def _entry(self, model: str) -> ModelEntry:
+        entry = self._catalogue.get(model)
+        if entry is None:
+            names = ", ".join(self._catalogue) or "empty"
+            raise InvalidInput(
+                f"model {model[:80]!r} is not in the catalogue, which is: {names}", field="model"
+            )
+        return entry
+
+    async def _render(self, entry: ModelEntry, request: ChatRequest, sent: list[str]) -> _Prompt:
+        inputs = {
+            "MODEL": entry.served_as,
+            "MESSAGES": conversation.messages_json(request.messages),
+            "TOOLS": conversation.tools_json(request.tools),
+        }
+        tensors = [texts(name, [value], 1, 1) for name, value in inputs.items()]
+        outputs = await self._connection.infer(infer_request(PROMPT_MODEL, tensors), sent=sent)
+        return _Prompt(
+            text=outputs.strings("PROMPT")[0].decode("utf-8", "replace"),
+            tokens=outputs.counts("NUM_TOKENS")[0],
+        )
+
+
+def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> int:
+    """Returns how many tokens the answer may have.
+
+    Raises:
+        InvalidInput: CONTEXT_LENGTH, with both counts in its metadata.
+    """
+    wanted = min(request.sampling.max_tokens or entry.max_new_tokens, entry.max_new_tokens)
+    limit = entry.context_tokens - min(wanted, MIN_ROOM_TOKENS)
+    if prompt_tokens > limit:
+        error = InvalidInput(
+            f"the prompt has {prompt_tokens} tokens; {entry.name} takes up to {limit} "
+            f"of its {entry.context_tokens}",
+            field="messages",
+            reason="CONTEXT_LENGTH",
+        )
+        error.metadata |= {"prompt_tokens": str(prompt_tokens), "limit_tokens": str(limit)}
+        raise error
+    return min(wanted, entry.context_tokens - prompt_tokens)
+
+
+def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:
+    return infer_request(
+        model,
+        [
+            texts("text_input", [prompt], 1),
+            texts("sampling_parameters", [sampling], 1),
+            flag("stream", value=True),
+            flag("exclude_input_in_output", value=True),
+            *(flag(name, value=True) for name in _ASKED_FOR),
+        ],
+    )

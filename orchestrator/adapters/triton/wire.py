@@ -1,0 +1,131 @@
+"""Triton's gRPC messages as plain values: the only file that sees tritonclient, which has no types.
+
+Its stubs are used directly: its client makes a numpy array and several objects of each tensor.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncGenerator, Awaitable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import grpc
+from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class InferRequest(Protocol):
+    """A request message that was made here."""
+
+    @property
+    def model_name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input: `data` is Triton's raw form, row by row."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def texts(name: str, values: Iterable[str], *shape: int) -> Tensor:
+    """A lone surrogate, which UTF-8 can't say, becomes `?`."""
+    encoded = (value.encode("utf-8", "replace") for value in values)
+    return Tensor(name, "BYTES", shape, b"".join(struct.pack("<I", len(v)) + v for v in encoded))
+
+
+def flag(name: str, *, value: bool) -> Tensor:
+    return Tensor(name, "BOOL", (1,), bytes([value]))
+
+
+def infer_request(
+    model: str, inputs: Iterable[Tensor], outputs: Mapping[str, int] | None = None
+) -> InferRequest:
+    """`outputs` maps each wanted one to a number of classes: 0 asks for the tensor itself,
+    more for that many of its highest values as `value:index:label`. None asks for all.
+    """
+    request = service_pb2.ModelInferRequest(model_name=model)
+    for tensor in inputs:
+        request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
+        request.raw_input_contents.append(tensor.data)
+    for name, classes in (outputs or {}).items():
+        asked = request.outputs.add(name=name)
+        if classes:
+            asked.parameters["classification"].int64_param = classes
+    return cast(InferRequest, request)
+
+
+class Outputs:
+    """The tensors of one response, by name."""
+
+    def __init__(self, response: Any) -> None:
+        self._raw: Mapping[str, bytes] = {
+            output.name: raw
+            for output, raw in zip(response.outputs, response.raw_output_contents, strict=True)
+        }
+        self._rows = {output.name: int(output.shape[0]) for output in response.outputs}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._raw
+
+    def strings(self, name: str) -> list[bytes]:
+        """Raises KeyError: the response has no such output."""
+        return list(_strings(self._raw[name]))
+
+    def string_rows(self, name: str) -> list[list[bytes]]:
+        strings = self.strings(name)
+        width = max(1, len(strings) // self._rows[name])
+        return [strings[at : at + width] for at in range(0, len(strings), width)]
+
+    def float_rows(self, name: str) -> list[tuple[float, ...]]:
+        raw = self._raw[name]
+        width = len(raw) // 4 // self._rows[name]
+        return list(struct.iter_unpack(f"<{width}f", raw))
+
+    def counts(self, name: str) -> tuple[int, ...]:
+        raw = self._raw[name]
+        return struct.unpack(f"<{len(raw) // 4}I", raw)
+
+
+class Stubs:
+    """The calls that are used, with types."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+    async def infer(self, request: InferRequest, *, timeout_s: float) -> Outputs:
+        return Outputs(await self._stub.ModelInfer(request, timeout=timeout_s))
+
+    async def stream(
+        self, request: InferRequest, *, timeout_s: float, metadata: Metadata
+    ) -> AsyncGenerator[Outputs | str, None]:
+        """Yields each response's tensors, or the error in its place; cancels when closed."""
+        call = self._stub.ModelStreamInfer((request,), timeout=timeout_s, metadata=metadata)
+        try:
+            async for response in call:
+                yield response.error_message or Outputs(response.infer_response)
+        finally:
+            call.cancel()
+
+    async def model_ready(self, model: str, *, timeout_s: float) -> bool:
+        request = service_pb2.ModelReadyRequest(name=model)
+        answer = await cast(Awaitable[Any], self._stub.ModelReady(request, timeout=timeout_s))
+        return bool(answer.ready)
+
+    async def max_batch_size(self, model: str, *, timeout_s: float) -> int:
+        request = service_pb2.ModelConfigRequest(name=model)
+        answer = await cast(Awaitable[Any], self._stub.ModelConfig(request, timeout=timeout_s))
+        return int(answer.config.max_batch_size)
+
+
+def _strings(raw: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(raw):
+        (length,) = struct.unpack_from("<I", raw, at)
+        yield raw[at + 4 : at + 4 + length]
+        at += 4 + length

@@ -1,0 +1,31 @@
+"""What one question asks of a tool, what the tool says, and the answer that follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Record:
+    """An order or a product as `lookup` returns it."""
+
+    key: str
+    fields: Mapping[str, object]
+
+    @property
+    def is_order(self) -> bool:
+        return self.key.startswith("A")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """`question` has no capital and no end mark; it is dressed when it becomes a message."""
+
+    question: str
+    purpose: str
+    argument: str
+    result: str
+    answer: str
+    kind: str = ""
+    number: str | None = None
+    record: Record | None = None
+    commands: bool = field(default=False)

@@ -1,0 +1,216 @@
+"""Whole runs: a worker and a toolbox over memory state and a scripted model."""
+
+from __future__ import annotations
+
+import asyncio
+
+from orchestrator.domain.agents import AgentSpec, Budget, Sampling
+from orchestrator.domain.chat import ToolSchema
+from orchestrator.domain.errors import InvalidInput, Unavailable
+from orchestrator.domain.events import (
+    RouteDecided,
+    StepRestarted,
+    TextDelta,
+    ToolCallFinished,
+    ToolCallRequested,
+)
+from orchestrator.domain.messages import Role
+from orchestrator.domain.routing import Classification
+from orchestrator.domain.runs import RunState
+from tests.orchestrator.worker.given import TENANT, call, working
+
+CLERK = AgentSpec(system_prompt="Be brief.", tools=("calculator", "lookup"))
+DOWN = Unavailable("the model is down", reason="MODEL_UNAVAILABLE")
+
+
+async def test_an_answer_is_streamed_committed_and_priced() -> None:
+    async with working([["Hel", "lo"]]) as fleet:
+        run = await fleet.start("hi there")
+        events = await fleet.events(run)
+        ended = await fleet.ended(run)
+    deltas = [e.payload.text for e in events if isinstance(e.payload, TextDelta)]
+    assert "".join(deltas) == "Hello" == ended.result
+    assert [e.seq for e in events] == list(range(1, len(events) + 1))
+    assert ended.usage.prompt_tokens == 2
+    assert ended.usage.cost_micros == 2 * 1 + 1 * 2
+    assert ended.model == "small"
+
+
+async def test_a_tool_is_called_and_its_result_goes_to_the_model() -> None:
+    script = [[call("calculator", '{"expression": "437 * 12"}')], ["437 * 12 = 5244."]]
+    async with working(script) as fleet:
+        run = await fleet.start("What is 437 * 12?", spec=CLERK)
+        events = await fleet.events(run)
+        messages = await fleet.state.sessions.messages(TENANT, run.session_id)
+        steps = await fleet.state.runs.steps(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+    requested = [e.payload for e in events if isinstance(e.payload, ToolCallRequested)]
+    finished = [e.payload for e in events if isinstance(e.payload, ToolCallFinished)]
+    assert [r.call.name for r in requested] == ["calculator"]
+    assert [(f.ok, f.content) for f in finished] == [(True, "5244")]
+    assert [m.role for m in messages] == [Role.USER, Role.ASSISTANT, Role.TOOL, Role.ASSISTANT]
+    assert [m.content for m in fleet.model.requests[1].messages][-1] == "5244"
+    assert [step.step for step in steps] == [1, 2]
+    assert ended.result == "437 * 12 = 5244."
+
+
+async def test_calls_of_one_step_join_in_their_order() -> None:
+    two = call("calculator", '{"expression": "1 + 1"}') + call(
+        "calculator", '{"expression": "2 + 2"}'
+    )
+    async with working([[two], ["2 and 4"]]) as fleet:
+        await fleet.ended(await fleet.start("both?", spec=CLERK))
+        tool_messages = [m for m in fleet.model.requests[1].messages if m.role is Role.TOOL]
+    assert [m.content for m in tool_messages] == ["2", "4"]
+    assert len({m.tool_call_id for m in tool_messages}) == 2
+
+
+async def test_the_model_sees_the_agents_prompt_tools_and_sampling() -> None:
+    spec = CLERK.model_copy(update={"sampling": Sampling(max_tokens=7)})
+    async with working([["ok"]]) as fleet:
+        await fleet.ended(await fleet.start("hi", spec=spec))
+        (request,) = fleet.model.requests
+    assert (request.messages[0].role, request.messages[0].content) == (Role.SYSTEM, "Be brief.")
+    assert [tool.name for tool in request.tools] == ["calculator", "lookup"]
+    assert isinstance(request.tools[0], ToolSchema)
+    assert request.sampling.max_tokens == 7
+
+
+async def test_a_tool_that_the_agent_was_not_given_is_not_run() -> None:
+    spec = AgentSpec(tools=("calculator",))
+    async with working([[call("lookup", '{"key": "A1042"}')], ["sorry"]]) as fleet:
+        run = await fleet.start("my order?", spec=spec)
+        events = await fleet.events(run)
+    (finished,) = [e.payload for e in events if isinstance(e.payload, ToolCallFinished)]
+    assert not finished.ok
+    assert "no tool 'lookup'" in finished.content
+
+
+async def test_a_hard_request_goes_to_the_model_that_can_and_stays_there() -> None:
+    hard = Classification(task={}, complexity={"hard": 1.0}, risk={})
+    script = [[call("calculator", '{"expression": "1"}')], ["1"]]
+    async with working(script, classification=hard) as fleet:
+        run = await fleet.start("prove it", spec=CLERK)
+        events = await fleet.events(run)
+        models = [request.model for request in fleet.model.requests]
+    decisions = [e.payload for e in events if isinstance(e.payload, RouteDecided)]
+    assert models == ["large", "large"]
+    assert len(decisions) == 1
+    assert {c.model for c in decisions[0].candidates} == {"small", "large"}
+
+
+async def test_another_model_answers_while_the_chosen_one_is_down() -> None:
+    async with working([[DOWN], ["hello"]]) as fleet:
+        ended = await fleet.ended(await fleet.start("hi"))
+        models = [request.model for request in fleet.model.requests]
+    assert ended.state is RunState.COMPLETED
+    assert models == ["small", "large"]
+
+
+async def test_text_that_was_streamed_before_a_failure_is_declared_void() -> None:
+    async with working([["Hel", DOWN], ["Hello"]]) as fleet:
+        run = await fleet.start("hi")
+        events = await fleet.events(run)
+    payloads = [e.payload for e in events]
+    restarted = next(i for i, p in enumerate(payloads) if isinstance(p, StepRestarted))
+    after = [p.text for p in payloads[restarted:] if isinstance(p, TextDelta)]
+    assert "".join(after) == "Hello"
+
+
+async def test_a_model_that_stays_away_fails_the_run_with_its_reason() -> None:
+    async with working(lambda _: [DOWN], patience_s=0.0) as fleet:
+        ended = await fleet.ended(await fleet.start("hi"))
+    assert ended.state is RunState.FAILED
+    assert ended.error is not None
+    assert ended.error.reason == "MODEL_UNAVAILABLE"
+
+
+async def test_a_conversation_that_does_not_fit_loses_its_oldest_turns() -> None:
+    def turn(request: object) -> list[str | Exception]:
+        if len(request.messages) > 2:  # type: ignore[attr-defined]
+            too_long = InvalidInput("too long", reason="CONTEXT_LENGTH")
+            return [too_long]
+        return ["ok"]
+
+    async with working(turn) as fleet:
+        first = await fleet.start("one")
+        await fleet.ended(first)
+        second = await fleet.start("two", session_id=first.session_id)
+        ended = await fleet.ended(second)
+        sent = fleet.model.requests[-1].messages
+    assert ended.result == "ok"
+    assert [m.content for m in sent] == ["two"]
+
+
+async def test_a_turn_that_can_never_fit_fails_the_run() -> None:
+    too_long = InvalidInput("the prompt is too long", reason="CONTEXT_LENGTH")
+    async with working(lambda _: [too_long]) as fleet:
+        ended = await fleet.ended(await fleet.start("far too long"))
+    assert ended.error is not None
+    assert ended.error.reason == "CONTEXT_LENGTH"
+
+
+async def test_a_malformed_tool_call_fails_the_run_and_is_charged() -> None:
+    async with working([["<tool_call>{not json}</tool_call>"]]) as fleet:
+        ended = await fleet.ended(await fleet.start("hi", spec=CLERK))
+    assert ended.error is not None
+    assert ended.error.reason == "MALFORMED_TOOL_CALL"
+    assert ended.usage.completion_tokens > 0
+
+
+async def test_a_defect_fails_its_run_without_telling_what_was_said() -> None:
+    async with working([[RuntimeError("secret prompt")], ["fine"]]) as fleet:
+        broken = await fleet.ended(await fleet.start("hi"))
+        fine = await fleet.ended(await fleet.start("hi again"))
+    assert broken.error is not None
+    assert broken.error.reason == "INTERNAL"
+    assert "secret" not in broken.error.message
+    assert fine.result == "fine"
+
+
+async def test_a_run_ends_at_its_timeout() -> None:
+    async with working([[asyncio.Event()]]) as fleet:
+        ended = await fleet.ended(await fleet.start("hi", timeout_ms=50))
+        stopped = fleet.model.stopped
+    assert ended.error is not None
+    assert ended.error.reason == "DEADLINE_EXCEEDED"
+    assert stopped == 1
+
+
+async def test_a_spent_budget_stops_before_the_next_step() -> None:
+    async with working(lambda _: [call("calculator", '{"expression": "1"}')]) as fleet:
+        ended = await fleet.ended(await fleet.start("loop", spec=CLERK, budget=Budget(max_steps=3)))
+    assert ended.error is not None
+    assert ended.error.reason == "BUDGET"
+    assert len(fleet.model.requests) == 3
+
+
+async def test_a_stopped_loop_finishes_what_it_has_in_hand() -> None:
+    gate = asyncio.Event()
+    async with working([["Hel", gate, "lo"], ["never"]]) as fleet:
+        run = await fleet.start("hi")
+        feed = fleet.state.feed.follow(TENANT, run.run_id, after_seq=0)
+        async for event in feed:
+            if isinstance(event.payload, TextDelta):
+                break
+        for loop in fleet.loops:
+            loop.stop()
+        gate.set()
+        ended = await fleet.ended(run)
+    assert ended.result == "Hello"
+
+
+async def test_a_step_whose_worker_died_is_run_again_from_its_start() -> None:
+    gate = asyncio.Event()
+    async with working([["Hel", gate], ["Hello"]], lease_s=0.6, grace_s=0.0) as dying:
+        run = await dying.start("hi")
+        feed = dying.state.feed.follow(TENANT, run.run_id, after_seq=0)
+        async for event in feed:
+            if isinstance(event.payload, TextDelta):
+                break
+        dead = next(t for t in asyncio.all_tasks() if t.get_name() == f"{run.run_id}:1")
+        dead.cancel()
+        ended = await dying.ended(run)
+        events = await dying.events(run)
+    assert ended.result == "Hello"
+    assert any(isinstance(e.payload, StepRestarted) for e in events)

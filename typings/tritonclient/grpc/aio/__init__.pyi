@@ -1,0 +1,4 @@
+# The client is untyped.
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
