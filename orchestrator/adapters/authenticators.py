@@ -54,7 +54,7 @@ class ApiKeyAuthenticator(Authenticator):
             raise Unauthenticated(
                 "no API key: send the metadata `authorization: Bearer KEY`", reason="NO_CREDENTIALS"
             )
-        presented = hashlib.sha256(key.strip().encode()).digest()
+        presented = hashlib.sha256(key.strip().encode(errors="backslashreplace")).digest()
         # All are compared, each in constant time: how long it takes says nothing about the keys.
         found = [t for d, t in self._tenants.items() if hmac.compare_digest(d, presented)]
         if not found:

@@ -50,8 +50,12 @@ async def _progress(feed: EventFeed, tenant: str, run_id: str, until: int) -> Pr
     progress = Progress()
     while until == FROM_NOW or progress.seq < until:
         limit = _READ_EVENTS if until == FROM_NOW else min(_READ_EVENTS, until - progress.seq)
-        events = await _read(feed, tenant, run_id, after_seq=progress.seq, limit=limit)
-        progress = fold(progress, (e for e in events if until == FROM_NOW or e.seq <= until))
+        try:
+            events = await feed.read(tenant, run_id, after_seq=progress.seq, limit=limit)
+        except OutOfRange as trimmed:
+            progress = _at_the_earliest(progress, until, trimmed)
+            continue
+        progress = fold(progress, events)
         if len(events) < limit:
             break
     if progress.seq < until:
@@ -63,14 +67,13 @@ async def _progress(feed: EventFeed, tenant: str, run_id: str, until: int) -> Pr
     return progress
 
 
-async def _read(
-    feed: EventFeed, tenant: str, run_id: str, *, after_seq: int, limit: int
-) -> tuple[RunEvent, ...]:
-    """Reads what is left where earlier events were trimmed: only the current step matters."""
-    try:
-        return await feed.read(tenant, run_id, after_seq=after_seq, limit=limit)
-    except OutOfRange as error:
-        earliest = int(error.metadata.get("earliest_seq", "0"))
-        if earliest <= after_seq + 1:
-            raise
-        return await feed.read(tenant, run_id, after_seq=earliest - 1, limit=limit)
+def _at_the_earliest(progress: Progress, until: int, trimmed: OutOfRange) -> Progress:
+    """Goes on with what is left: only the current step's text matters, and it is the newest.
+
+    Raises:
+        OutOfRange: the event after `until` is gone, too.
+    """
+    before = int(trimmed.metadata.get("earliest_seq", "0")) - 1
+    if before <= progress.seq or FROM_NOW < until < before:
+        raise trimmed
+    return Progress(seq=before)

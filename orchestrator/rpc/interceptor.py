@@ -29,7 +29,10 @@ _PUBLIC = (HEALTH, REFLECTION)
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
-Behaviour = Callable[[Any, Context], Awaitable[Any]]
+Requests: TypeAlias = AsyncIterator[bytes]
+Behaviour: TypeAlias = Callable[[Requests, Context], Awaitable[Any]]
+Parse: TypeAlias = Callable[[bytes], Any]
+Read: TypeAlias = Callable[[Requests], Awaitable[Any]]
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -65,15 +68,16 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, handler: Any) -> Handler:
         parse = _parser(handler.request_deserializer)
         if handler.request_streaming:
-            make = grpc.stream_stream_rpc_method_handler
-            behaviour = _streaming(handler.stream_stream, lambda raw: _each(parse, raw))
+            behaviour = _streaming(handler.stream_stream, _each(parse))
         elif handler.response_streaming:
-            make = grpc.unary_stream_rpc_method_handler
-            behaviour = _streaming(handler.unary_stream, parse)
+            behaviour = _streaming(handler.unary_stream, _only(parse))
         else:
-            make = grpc.unary_unary_rpc_method_handler
-            behaviour = _unary(handler.unary_unary, parse)
-        limit_s = self._stream_limit_s if handler.response_streaming else self._unary_limit_s
+            behaviour = _unary(handler.unary_unary, _only(parse))
+        # A request stream, also for one request: grpc.aio never answers a call without any.
+        if handler.response_streaming:
+            make, limit_s = grpc.stream_stream_rpc_method_handler, self._stream_limit_s
+        else:
+            make, limit_s = grpc.stream_unary_rpc_method_handler, self._unary_limit_s
         return make(
             self._answering(method, behaviour, limit_s),
             request_deserializer=None,
@@ -83,7 +87,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _answering(self, method: str, behaviour: Behaviour, limit_s: float) -> Behaviour:
         public = method.startswith(_PUBLIC)
 
-        async def answer(raw: Any, context: Context) -> Any:
+        async def answer(requests: Requests, context: Context) -> Any:
             with self._metrics.call(method) as outcome:
                 try:
                     async with AsyncExitStack() as stack:
@@ -93,7 +97,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                             )
                         if not public:
                             await identify(self._authenticator, context.invocation_metadata() or ())
-                        return await behaviour(raw, context)
+                        return await behaviour(requests, context)
                 except grpc.aio.AbortError:
                     outcome.code = _name(context.code())
                     raise
@@ -111,28 +115,43 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return answer
 
 
-def _unary(handler: Callable[..., Any], parse: Callable[[bytes], Any]) -> Behaviour:
-    async def behaviour(raw: bytes, context: Context) -> Any:
-        return await handler(parse(raw), context)
+def _unary(handler: Callable[..., Any], read: Read) -> Behaviour:
+    async def behaviour(requests: Requests, context: Context) -> Any:
+        return await handler(await read(requests), context)
 
     return behaviour
 
 
-def _streaming(handler: Callable[..., Any], parse: Callable[[Any], Any]) -> Behaviour:
-    async def behaviour(raw: Any, context: Context) -> None:
-        async with closing(handler(parse(raw), context)) as responses:
+def _streaming(handler: Callable[..., Any], read: Read) -> Behaviour:
+    async def behaviour(requests: Requests, context: Context) -> None:
+        async with closing(handler(await read(requests), context)) as responses:
             async for response in responses:
                 await context.write(response)
 
     return behaviour
 
 
-async def _each(parse: Callable[[bytes], Any], raw: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-    async for message in raw:
-        yield parse(message)
+def _only(parse: Parse) -> Read:
+    async def read(requests: Requests) -> Any:
+        async for raw in requests:
+            return parse(raw)
+        raise InvalidInput("the call ended without its request", reason="MALFORMED_REQUEST")
+
+    return read
 
 
-def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+def _each(parse: Parse) -> Read:
+    async def parsed(requests: Requests) -> AsyncIterator[Any]:
+        async for raw in requests:
+            yield parse(raw)
+
+    async def read(requests: Requests) -> AsyncIterator[Any]:
+        return parsed(requests)
+
+    return read
+
+
+def _parser(deserialize: Parse) -> Parse:
     def parse(raw: bytes) -> Any:
         try:
             return deserialize(raw)

@@ -29,8 +29,6 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.use_local_subchannel_pool", 1),
 )
-# A stream's failure then ends it with a status code, and not with a text inside a response.
-_STATUS_CODES = (("triton_grpc_error", "true"),)
 
 
 class TritonConnection:
@@ -80,9 +78,7 @@ class TritonConnection:
 
         Raises: as `infer`.
         """
-        responses = self._stubs.stream(
-            request, timeout_s=self._stream_timeout_s, metadata=_STATUS_CODES
-        )
+        responses = self._stubs.stream(request, timeout_s=self._stream_timeout_s)
         try:
             async with aclosing(responses):
                 async for response in responses:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import logging
 import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -225,6 +226,34 @@ async def test_an_oversized_message_or_metadata_is_refused_as_such(fleet: Fleet)
     answer = await refused(embed(fleet, metadata=(("x-junk", "x" * 100_000),)))
     assert answer.code is Code.RESOURCE_EXHAUSTED
     await embed(fleet)
+
+
+@pytest.mark.parametrize("method", [EMBED, "/grpc.health.v1.Health/Check"])
+async def test_a_call_without_a_request_is_answered(fleet: Fleet, method: str) -> None:
+    async def nothing() -> AsyncIterator[bytes]:
+        none: tuple[bytes, ...] = ()
+        for request in none:
+            yield request
+
+    channel: Any = fleet.channel
+    answer = await refused(channel.stream_unary(method)(nothing(), timeout=10))
+    assert (answer.code, answer.reason) == (Code.INVALID_ARGUMENT, "MALFORMED_REQUEST")
+
+
+async def test_a_call_whose_request_never_comes_ends_at_the_servers_deadline() -> None:
+    async with serving(unary_limit_s=0.05) as fleet:
+        channel: Any = fleet.channel
+        call = channel.stream_unary(EMBED)()
+        assert (await refused(call)).code is Code.DEADLINE_EXCEEDED
+
+
+async def test_what_is_no_reflection_request_is_an_invalid_argument() -> None:
+    async with serving(reflection=True) as fleet:
+        channel: Any = fleet.channel
+        path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+        call = channel.stream_stream(path)()
+        await call.write(b"\x0a\xff\xff")
+        assert (await refused(call.read())).code is Code.INVALID_ARGUMENT
 
 
 async def test_an_unknown_method_is_unimplemented(fleet: Fleet) -> None:

@@ -43,7 +43,8 @@ def _serve(request: Any) -> None:
     if "fail" in plan:
         said = f"bad prompt {prompt}" if "secret" in plan else "top_k must be above 0"
         error = pb_utils.TritonError(said, getattr(pb_utils.TritonError, plan["fail"]))
-        sender.send(pb_utils.InferenceResponse([], error))
+        sender.send(pb_utils.InferenceResponse([], error), flags=FINAL)
+        return
     if "finish" in plan:
         sender.send(_response(b"", plan["finish"]))
     sender.send(flags=FINAL)
