@@ -18,6 +18,8 @@ from backends.llm_serving.errors import EngineFailed, InvalidRequest, LlmError, 
 from backends.llm_serving.metrics import Kind, Registry, Series
 from backends.llm_serving.responder import Reply, Responder
 
+_IDLE = Load(0, 0, 0.0, 0)
+
 
 class ScriptedEngine(Engine):
     """Requests gather in `submitted`; what happens to them is up to `say`, `refuse` and `die`."""
@@ -60,7 +62,9 @@ class ScriptedEngine(Engine):
     def close(self) -> None:
         self.closed = True
 
-    def say(self, request_id: int, text: str, *, tokens: int = 1, reason: str | None = None) -> None:
+    def say(
+        self, request_id: int, text: str, *, tokens: int = 1, reason: str | None = None
+    ) -> None:
         """Hands out a piece, the last one if there is a reason."""
         piece = Piece(text, tokens, reason)
         self._report(chunks=(Chunk(request_id, (piece,), reason is not None, 3),))
@@ -81,7 +85,7 @@ class ScriptedEngine(Engine):
         self,
         chunks: tuple[Chunk, ...] = (),
         refusals: tuple[Refusal, ...] = (),
-        load: Load = Load(0, 0, 0.0, 0),
+        load: Load = _IDLE,
     ) -> None:
         assert self._listener is not None, "the scripted engine was not started"
         self._listener.report(Report(chunks, refusals, load))
@@ -143,11 +147,11 @@ class RecordingRegistry(Registry):
 
     def series(
         self,
-        kind: Kind,
+        kind: Kind,  # noqa: ARG002
         name: str,
-        description: str,
+        description: str,  # noqa: ARG002
         labels: Mapping[str, str],
-        buckets: tuple[float, ...] = (),
+        buckets: tuple[float, ...] = (),  # noqa: ARG002
     ) -> Series:
         return self.all.setdefault((name, tuple(sorted(labels.items()))), RecordingSeries())
 

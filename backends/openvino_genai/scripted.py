@@ -72,7 +72,13 @@ class ScriptedPipeline:
         return [[ord(char) for char in prompt] for prompt in prompts]
 
     def add(
-        self, request_id: int, ids: list[int], params: SamplingParams, max_new: int, *, scored: bool
+        self,
+        request_id: int,
+        ids: list[int],
+        params: SamplingParams,  # noqa: ARG002
+        max_new: int,
+        *,
+        scored: bool,  # noqa: ARG002
     ) -> Generation:
         prompt = "".join(chr(one) for one in ids)
         self.generations[request_id] = ScriptedGeneration(self._answer(prompt), max_new)

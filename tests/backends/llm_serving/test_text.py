@@ -1,14 +1,17 @@
-from hypothesis import given
+import itertools
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.llm_serving.text import StopScanner, Utf8Stream
 
 
+@settings(deadline=None)
 @given(st.text(), st.lists(st.integers(0, 40)))
 def test_characters_arrive_whole_however_their_bytes_are_cut(text: str, cuts: list[int]) -> None:
     data, stream, shown = text.encode(), Utf8Stream(), []
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         shown.append(stream.feed(data[begin:end]))
     shown.append(stream.close())
     assert "".join(shown) == text
@@ -51,6 +54,7 @@ def test_the_first_of_several_stop_strings_wins() -> None:
     assert "".join(shown) == "a"
 
 
+@settings(deadline=None)
 @given(
     st.text(alphabet="ab", max_size=30),
     st.lists(st.text(alphabet="ab", min_size=1, max_size=4), min_size=1, max_size=3),
@@ -58,7 +62,7 @@ def test_the_first_of_several_stop_strings_wins() -> None:
 )
 def test_cuts_never_change_what_is_sent(text: str, stops: list[str], cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    pieces = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [text[a:b] for a, b in itertools.pairwise(edges)]
     shown, stopped = fed(StopScanner(tuple(stops), include=False), pieces)
     sent = "".join(shown)
     assert text.startswith(sent)
