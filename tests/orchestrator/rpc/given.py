@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,11 +159,14 @@ class Fleet:
 
 @asynccontextmanager
 async def serving(
-    *, authenticator: Authenticator | None = None, **settings: Any
+    opened: AbstractAsyncContextManager[State] | None = None,
+    *,
+    authenticator: Authenticator | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Fleet]:
     registry = CollectorRegistry()
     language, embedder, tools = ScriptedLanguage(), LengthEmbedder(), OneTool()
-    async with open_memory_state() as state:
+    async with opened or open_memory_state() as state:
         agents = Agents(
             state.agents, tools=tools, catalogue=CATALOGUE, builtin={"assistant": ASSISTANT}
         )
