@@ -1,14 +1,17 @@
 import json
 import locale
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from head import Head
 
 # Triton's stub starts with an ASCII locale whatever the environment says.
 locale.setlocale(locale.LC_ALL, "C.UTF-8")
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from backends.classifier.head import Head  # noqa: E402
 
 
 class TritonPythonModel:

@@ -1,6 +1,7 @@
 """Triton's side of the contract: tensors in, tensors out. Imported only inside Triton's stub."""
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,8 +62,15 @@ def read_call(request: "pb_utils.InferenceRequest", limits: Limits) -> Call:
 
 
 class TritonResponder(Responder):
+    """Asking whether a call is cancelled once its final response is sent crashes the server
+
+    (2.51: the response factory that is asked is gone by then), so the two exclude each other.
+    """
+
     def __init__(self, sender: "pb_utils.ResponseSender") -> None:
         self._sender = sender
+        self._open = threading.Lock()
+        self._ended = False
         self._echo = ""
         self._wanted = Wanted()
 
@@ -71,8 +79,11 @@ class TritonResponder(Responder):
         self._wanted = call.wanted
 
     def reply(self, reply: Reply) -> None:
-        flags = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL if reply.final else 0
-        self._sender.send(pb_utils.InferenceResponse(self._tensors(reply)), flags)
+        response = pb_utils.InferenceResponse(self._tensors(reply))
+        if reply.final:
+            self._end(response)
+        else:
+            self._sender.send(response)
 
     def fail(self, error: LlmError) -> None:
         if isinstance(error, InvalidRequest):
@@ -81,11 +92,16 @@ class TritonResponder(Responder):
             code = pb_utils.TritonError.CANCELLED
         else:
             code = pb_utils.TritonError.UNAVAILABLE
-        response = pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
-        self._sender.send(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+        self._end(pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code)))
 
     def is_cancelled(self) -> bool:
-        return self._sender.is_cancelled()
+        with self._open:
+            return not self._ended and self._sender.is_cancelled()
+
+    def _end(self, response: "pb_utils.InferenceResponse") -> None:
+        with self._open:
+            self._ended = True
+        self._sender.send(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
     def _tensors(self, reply: Reply) -> "list[pb_utils.Tensor]":
         pieces, wanted = reply.pieces, self._wanted

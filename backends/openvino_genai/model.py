@@ -21,6 +21,7 @@ from backends.llm_serving.tensors import (  # noqa: E402
     complete_config,
     read_call,
 )
+from backends.llm_serving.orphan import end_with_parent  # noqa: E402
 from backends.openvino_genai.engine import OpenVinoEngine  # noqa: E402
 from backends.openvino_genai.settings import load_settings  # noqa: E402
 
@@ -40,6 +41,7 @@ class TritonPythonModel:
             settings, _ = load_settings(version_folder)
             engine = OpenVinoEngine(version_folder, _python())
             self._limits = settings.limits
+            end_with_parent()
             self._log = TritonLog(name)
             self._registry = TritonRegistry()
             self._name = name

@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import click
 
-from orchestrator.cli.agents import agents
-from orchestrator.cli.ask import ask
-from orchestrator.cli.demo import demo
-from orchestrator.cli.models import models
-from orchestrator.cli.runs import runs
-from orchestrator.cli.serve import serve
-from orchestrator.cli.triton import triton
-from orchestrator.cli.up import down, up
+_COMMANDS = {
+    "up": ("up", "Start the whole stack on this machine."),
+    "down": ("up", "Stop the stack that runs in this folder."),
+    "ask": ("ask", "Ask an agent and stream its answer."),
+    "runs": ("runs", "List, read and watch runs."),
+    "models": ("models", "The catalogue of language models."),
+    "agents": ("agents", "Store agents."),
+    "triton": ("triton", "Validate model repositories."),
+    "demo": ("demo", "Hold a short conversation and check every answer."),
+    "serve": ("serve", "Run one process: api, worker or toolbox."),
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Lazy(click.Group):
+    """Imports a command when it is used: `fleet ask` needs nothing of the stack it asks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        if name not in _COMMANDS:
+            return None
+        module = import_module(f"orchestrator.cli.{_COMMANDS[name][0]}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="agent-fleet")
 def main() -> None:
     """Serve AI agents from your own models.
@@ -29,7 +54,3 @@ def main() -> None:
     Exit codes: 0 done, 1 the run or the check failed, 2 wrong usage or input,
     3 the service can't be reached, 130 interrupted.
     """
-
-
-for command in (up, down, ask, runs, models, agents, triton, demo, serve):
-    main.add_command(command)

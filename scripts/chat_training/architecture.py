@@ -1,6 +1,6 @@
 """The two sizes, as Llama configurations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -17,10 +17,13 @@ class Size:
     feed_forward: int
     peak_learning_rate: float
 
+    def at_rate(self, part: float) -> "Size":
+        return replace(self, peak_learning_rate=part * self.peak_learning_rate)
+
 
 SIZES = {
-    "small": Size("small", width=128, layers=6, heads=4, feed_forward=384, peak_learning_rate=4e-3),
-    "large": Size("large", width=256, layers=8, heads=8, feed_forward=704, peak_learning_rate=3e-3),
+    "small": Size("small", width=128, layers=4, heads=4, feed_forward=384, peak_learning_rate=6e-3),
+    "large": Size("large", width=256, layers=8, heads=8, feed_forward=768, peak_learning_rate=4e-3),
 }
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +24,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=40.0, help="time to train (default 40)")
     parser.add_argument("--seed", type=int, default=1, help="same seed, same data (default 1)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default cpu)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: PyTorch's)")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each (default 1)")
     parser.add_argument(
         "--out", type=Path, required=True, help="gets hugging_face/, openvino/ and checkpoint.pt"
     )
     parser.add_argument("--resume", type=Path, help="start from the weights of this checkpoint.pt")
+    parser.add_argument(
+        "--grow",
+        type=Path,
+        help="start from a smaller model's checkpoint.pt, made wider and deeper",
+    )
     parser.add_argument("--skip-short", action="store_true", help="long conversations at once")
     parser.add_argument("--batch-tokens", type=int, default=6144)
     parser.add_argument("--longest", type=int, default=1600, help="tokens in a conversation")
+    parser.add_argument("--rate", type=float, default=1.0, help="part of the usual learning rate")
     parser.add_argument("--report-seconds", type=float, default=120.0)
     return parser
 
@@ -39,32 +47,40 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    try:
-        import torch  # noqa: PLC0415 (training only)
-    except ImportError:
-        _say("train_chat: PyTorch is not installed; install the project's `train` extra.")
-        return 2
+def _say_nothing(_line: str) -> None:
+    """What every worker but the first says."""
+
+
+def _work(rank: int, options: argparse.Namespace, meeting_file: Path) -> None:
+    import torch  # noqa: PLC0415 (training only)
+
     from .architecture import SIZES, build, count_parameters  # noqa: PLC0415
     from .export import export_hugging_face, export_openvino  # noqa: PLC0415
+    from .growth import grow  # noqa: PLC0415
     from .held_out import draw_held_out  # noqa: PLC0415
-    from .tokenizer import train_tokenizer  # noqa: PLC0415
+    from .tokenizer import load_tokenizer, train_tokenizer  # noqa: PLC0415
     from .trainer import Plan, score, train  # noqa: PLC0415
+    from .workers import Workers  # noqa: PLC0415
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    tokenizer = train_tokenizer(options.seed)
-    size = SIZES[options.model]
+    workers = Workers.join(rank, options.workers, meeting_file)
+    say = _say if workers.leads else _say_nothing
+    start_from = options.resume or options.grow
+    tokenizer = load_tokenizer(start_from.parent) if start_from else train_tokenizer(options.seed)
+    if workers.leads:
+        tokenizer.save(str(options.out / "tokenizer.json"))
+    size = SIZES[options.model].at_rate(options.rate)
     model = build(size, tokenizer)
     if options.resume:
         model.load_state_dict(torch.load(options.resume, map_location="cpu"))
-    where = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor()
-    _say(
+    if options.grow:
+        narrow = torch.load(options.grow, map_location="cpu")
+        model.load_state_dict(grow(narrow, layers=size.layers, seed=options.seed))
+    where = torch.cuda.get_device_name() if options.device == "cuda" else platform.machine()
+    say(
         f"{size.name}: {count_parameters(model):,} parameters, {options.minutes:g} min on "
-        f"{options.device} {where} with {torch.get_num_threads()} threads, seed {options.seed}"
+        f"{options.device} ({where}), {options.workers} processes, seed {options.seed}"
     )
     plan = Plan(
         size=size,
@@ -77,15 +93,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint=options.out / "checkpoint.pt",
         short_first=not options.skip_short,
     )
-    outcome = train(model, tokenizer, plan, draw_held_out(options.seed, count=60), _say)
-    _say(
+    watched = draw_held_out(options.seed, count=30, exchanges=2)
+    outcome = train(model, tokenizer, plan, watched, workers=workers, say=say)
+    workers.leave()
+    if not workers.leads:
+        return
+    say(
         f"trained {outcome.steps} steps, {outcome.tokens:,} tokens in "
         f"{outcome.seconds / 60:.1f} min, loss {outcome.loss:.4f}"
     )
-    scores = score(model, tokenizer, draw_held_out(options.seed, count=300), options.device)
-    _say(scores.table())
+    say(score(model, tokenizer, draw_held_out(options.seed, count=100), options.device).table())
     start = time.monotonic()
     export_hugging_face(model, tokenizer, options.out / "hugging_face")
     export_openvino(options.out / "hugging_face", tokenizer, options.out / "openvino")
-    _say(f"exported to {options.out} in {time.monotonic() - start:.0f} s")
+    say(f"exported to {options.out} in {time.monotonic() - start:.0f} s")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        from torch import multiprocessing  # noqa: PLC0415 (training only)
+    except ImportError:
+        _say("train_chat: PyTorch is not installed; install the project's `train` extra.")
+        return 2
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.workers == 1:
+        _work(0, options, Path())
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        meeting_file = Path(folder) / "meeting"
+        multiprocessing.spawn(_work, args=(options, meeting_file), nprocs=options.workers)
     return 0

@@ -14,11 +14,13 @@ from .architecture import Size
 from .batches import BatchSource, Sample, Stage, encode
 from .conversation import Conversation
 from .held_out import Scores
+from .workers import Workers
 
 _WARM_UP_STEPS = 30
-_DECAY_FROM = 0.55  # of the time, and down to _FLOOR of the peak rate at its end
+_DECAY_FROM = 0.6  # of the time, and down to _FLOOR of the peak rate at its end
 _FLOOR = 0.02
-_BARE_UNTIL, _SHORT_UNTIL = 0.35, 0.45  # of the time
+# Parts of the time at whose end each stage gives way to the next.
+_STAGE_ENDS = ((Stage.COPY, 0.05), (Stage.BARE, 0.28), (Stage.SHORT, 0.38))
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,7 @@ def _rate(done: float, step: int) -> float:
 
 
 def _stage(done: float) -> Stage:
-    if done < _BARE_UNTIL:
-        return Stage.BARE
-    return Stage.SHORT if done < _SHORT_UNTIL else Stage.FULL
+    return next((stage for stage, end in _STAGE_ENDS if done < end), Stage.FULL)
 
 
 def score(
@@ -128,32 +128,39 @@ def train(
     tokenizer: Tokenizer,
     plan: Plan,
     held_out: Sequence[Conversation],
+    *,
+    workers: Workers,
     say: Callable[[str], None],
 ) -> Outcome:
-    torch.manual_seed(plan.seed)
     model.to(plan.device).train()
-    source = BatchSource(tokenizer, seed=plan.seed, tokens=plan.batch_tokens, longest=plan.longest)
+    source = BatchSource(
+        tokenizer,
+        seed=f"{plan.seed}/{workers.rank}",
+        tokens=plan.batch_tokens,
+        longest=plan.longest,
+    )
     optimizers = _optimizers(model, plan.size)
     budget_s = plan.minutes * 60
     start = reported = time.monotonic()
     steps = tokens = tokens_then = 0
     smooth = 0.0
-    while (elapsed := time.monotonic() - start) < budget_s:
-        done = elapsed / budget_s
+    while (done := workers.follow((time.monotonic() - start) / budget_s)) < 1:
         source.enter(_stage(done) if plan.short_first else Stage.FULL)
-        loss, count = _step(model, optimizers, source.next_batch(), plan, _rate(done, steps))
+        batch = source.next_batch()
+        loss = _step(model, optimizers, batch, plan, rate=_rate(done, steps), workers=workers)
         smooth = loss if not steps else 0.95 * smooth + 0.05 * loss
-        steps, tokens = steps + 1, tokens + count
-        if (now := time.monotonic()) - reported > plan.report_every_s:
+        steps, tokens = steps + 1, tokens + workers.count * sum(len(s.ids) for s in batch)
+        if workers.leads and (now := time.monotonic()) - reported > plan.report_every_s:
             speed = (tokens - tokens_then) / (now - reported)
             scores = score(model, tokenizer, held_out, plan.device)
             say(
-                f"{elapsed / 60:5.1f} min step {steps} loss {smooth:.4f} "
+                f"{done * plan.minutes:5.1f} min step {steps} loss {smooth:.4f} "
                 f"{speed:,.0f} tokens/s | {scores.line()}"
             )
             torch.save(model.state_dict(), plan.checkpoint)
             reported, tokens_then = time.monotonic(), tokens
-    torch.save(model.state_dict(), plan.checkpoint)
+    if workers.leads:
+        torch.save(model.state_dict(), plan.checkpoint)
     return Outcome(steps, tokens, time.monotonic() - start, smooth)
 
 
@@ -162,8 +169,10 @@ def _step(
     optimizers: Sequence[torch.optim.Optimizer],
     samples: Sequence[Sample],
     plan: Plan,
+    *,
     rate: float,
-) -> tuple[float, int]:
+    workers: Workers,
+) -> float:
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = plan.size.peak_learning_rate * rate
@@ -172,8 +181,9 @@ def _step(
         logits, targets = _assistant_logits(model, ids, mask)
         loss = functional.cross_entropy(logits.float(), targets)
     loss.backward()
+    workers.average_gradients(model.parameters())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return float(loss.detach()), sum(len(sample.ids) for sample in samples)
+    return float(loss.detach())

@@ -43,7 +43,16 @@ def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> 
 
 
 def failed(model: str, detail: str, sent: Sequence[str]) -> FleetError:
-    """Returns the error for a failure that came without a code."""
+    """Returns the error for a failure inside a stream, where Triton drops the status code.
+
+    Our backends therefore begin the text with it: `INVALID_ARGUMENT: …`, `UNAVAILABLE: …`.
+    """
+    code, _, rest = detail.partition(": ")
+    match code:
+        case "INVALID_ARGUMENT":
+            return InvalidInput(f"model {model} refuses the request: {_safe(rest, sent)}")
+        case "UNAVAILABLE":
+            return unavailable(model, _safe(rest, sent))
     detail = _safe(detail, sent)
     if _says_gone(detail):
         return unavailable(model, detail)

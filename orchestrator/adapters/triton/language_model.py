@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
 from orchestrator.adapters.triton import conversation
 from orchestrator.adapters.triton.answer import Answer
 from orchestrator.adapters.triton.connection import TritonConnection
-from orchestrator.adapters.triton.wire import InferRequest, flag, infer_request, texts
+from orchestrator.adapters.triton.wire import InferRequest, Outputs, flag, infer_request, texts
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
-from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest
-from orchestrator.domain.errors import InvalidInput
+from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
+from orchestrator.domain.errors import FleetError, InvalidInput
 from orchestrator.ports.models import LanguageModel
 from orchestrator.tool_calls import parser_for
 from orchestrator.tool_calls.call_ids import numbered
@@ -22,6 +23,8 @@ PROMPT_MODEL = "chat_prompt"
 
 MIN_ROOM_TOKENS = 32
 """A prompt must leave room for as many new tokens, or for all that were asked for if fewer."""
+
+END_GRACE_S = 0.5
 
 _ASKED_FOR = ("return_finish_reason", "return_num_input_tokens", "return_num_output_tokens")
 
@@ -64,11 +67,16 @@ class TritonLanguageModel(LanguageModel):
             _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
         )
         async with aclosing(stream):
-            async for outputs in stream:
-                if first == prompted:
-                    first = self._clock()
-                for piece in answer.feed(outputs):
-                    yield piece
+            try:
+                async for outputs in stream:
+                    if first == prompted:
+                        first = self._clock()
+                    for piece in answer.feed(outputs):
+                        yield piece
+            except MalformedToolCall:
+                # Such an answer mostly ends by itself just now: see TritonConnection.stream.
+                await _exhaust(stream)
+                raise
         for piece in answer.close():
             yield piece
         yield ChatFinished(
@@ -128,6 +136,13 @@ def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> 
         error.metadata |= {"prompt_tokens": str(prompt_tokens), "limit_tokens": str(limit)}
         raise error
     return min(wanted, entry.context_tokens - prompt_tokens)
+
+
+async def _exhaust(stream: AsyncGenerator[Outputs, None]) -> None:
+    with suppress(TimeoutError, FleetError):
+        async with asyncio.timeout(END_GRACE_S):
+            async for _ in stream:
+                pass
 
 
 def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:

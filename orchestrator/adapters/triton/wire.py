@@ -13,8 +13,6 @@ from typing import Any, Protocol, cast
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
-Metadata = tuple[tuple[str, str], ...]
-
 
 class InferRequest(Protocol):
     """A request message that was made here."""
@@ -102,13 +100,22 @@ class Stubs:
         return Outputs(await self._stub.ModelInfer(request, timeout=timeout_s))
 
     async def stream(
-        self, request: InferRequest, *, timeout_s: float, metadata: Metadata
+        self, request: InferRequest, *, timeout_s: float
     ) -> AsyncGenerator[Outputs | str, None]:
-        """Yields each response's tensors, or the error in its place; cancels when closed."""
-        call = self._stub.ModelStreamInfer((request,), timeout=timeout_s, metadata=metadata)
+        """Yields each response's tensors and at the end the error, if one came in their place.
+
+        Closed early, it cancels. A failed call is read to its end first: cancelling one
+        that is about to end can crash Triton 24.10.
+        """
+        call = self._stub.ModelStreamInfer((request,), timeout=timeout_s)
+        error = ""
         try:
             async for response in call:
-                yield response.error_message or Outputs(response.infer_response)
+                error = error or response.error_message
+                if not error:
+                    yield Outputs(response.infer_response)
+            if error:
+                yield error
         finally:
             call.cancel()
 

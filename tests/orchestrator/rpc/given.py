@@ -164,36 +164,44 @@ async def serving(
     authenticator: Authenticator | None = None,
     **settings: Any,
 ) -> AsyncIterator[Fleet]:
+    async with (
+        opened or open_memory_state() as state,
+        serving_over(state, authenticator=authenticator, **settings) as fleet,
+    ):
+        yield fleet
+
+
+@asynccontextmanager
+async def serving_over(
+    state: State, *, authenticator: Authenticator | None = None, **settings: Any
+) -> AsyncIterator[Fleet]:
+    """A replica of the front door: several may serve one state."""
     registry = CollectorRegistry()
     language, embedder, tools = ScriptedLanguage(), LengthEmbedder(), OneTool()
-    async with opened or open_memory_state() as state:
-        agents = Agents(
-            state.agents, tools=tools, catalogue=CATALOGUE, builtin={"assistant": ASSISTANT}
-        )
-        services = Services(
-            agents=agents,
-            sessions=Sessions(state.sessions, agents=agents),
-            runs=Runs(state, agents=agents),
-            inference=Inference(
-                catalogue=CATALOGUE,
-                language=language,
-                classifier=HardWhenLong(),
-                embedder=embedder,
-                tools=tools,
-            ),
-        )
-        server = ApiServer(
-            services,
-            authenticator or OpenAuthenticator(),
-            ServerSettings(**settings),
-            registry,
-        )
-        await server.start()
-        try:
-            async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
-                yield Fleet(state, server, registry, language, embedder, channel)
-        finally:
-            await server.stop(0)
+    agents = Agents(
+        state.agents, tools=tools, catalogue=CATALOGUE, builtin={"assistant": ASSISTANT}
+    )
+    services = Services(
+        agents=agents,
+        sessions=Sessions(state.sessions, agents=agents),
+        runs=Runs(state, agents=agents),
+        inference=Inference(
+            catalogue=CATALOGUE,
+            language=language,
+            classifier=HardWhenLong(),
+            embedder=embedder,
+            tools=tools,
+        ),
+    )
+    server = ApiServer(
+        services, authenticator or OpenAuthenticator(), ServerSettings(**settings), registry
+    )
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            yield Fleet(state, server, registry, language, embedder, channel)
+    finally:
+        await server.stop(0)
 
 
 @dataclass(frozen=True)

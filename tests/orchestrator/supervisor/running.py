@@ -108,4 +108,7 @@ def _name(pid: int) -> str:
         return argv[argv.index("serve") + 1]
     if program == "triton_python_backend_stub":
         return f"stub {Path(argv[1]).parent.parent.name}"
-    return program.split(" ")[0]
+    if "backends.openvino_genai.engine_process" in argv:
+        folder = next(word for word in argv if word.endswith("/1"))
+        return f"engine {Path(folder).parent.name}"
+    return program

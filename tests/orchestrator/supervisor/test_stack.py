@@ -102,6 +102,7 @@ def test_a_second_stack_in_the_same_folder_is_refused(stack: RunningStack) -> No
         "redis-server",
         "tritonserver",
         "stub llm_small",
+        "engine llm_small",
         "stub llm_large",
         "stub embedder",
         "stub task_classifier",

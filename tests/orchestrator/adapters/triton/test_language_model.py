@@ -148,9 +148,13 @@ async def test_a_prompt_that_leaves_no_room_is_refused_with_the_counts(
 @pytest.mark.parametrize(
     ("plan", "kind", "said"),
     [
-        ({"fail": "INVALID_ARG"}, InvalidInput, "echo_llm refuses the request: top_k must be"),
-        ({"fail": "UNAVAILABLE"}, Unavailable, "echo_llm is not available: top_k must be"),
-        ({"fail": "INTERNAL"}, Internal, "echo_llm failed with INTERNAL: top_k must be"),
+        (
+            {"fail": "INVALID_ARGUMENT: "},
+            InvalidInput,
+            "echo_llm refuses the request: top_k must be",
+        ),
+        ({"fail": "UNAVAILABLE: "}, Unavailable, "echo_llm is not available: top_k must be"),
+        ({"fail": ""}, Internal, "echo_llm failed: top_k must be"),
         ({"refuse": True}, InvalidInput, r"chat_prompt refuses the request: MESSAGES\[0\]"),
         ({}, Unavailable, "broke off its answer"),
         ({"finish": "abort"}, Unavailable, r"broke off its answer \(abort\)"),
@@ -169,7 +173,9 @@ async def test_a_failure_that_quotes_the_prompt_is_kept_from_errors_and_logs(
     language_model: TritonLanguageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(InvalidInput) as raised:
-        await answer(language_model, planned(fail="INVALID_ARG", secret="my password is swordfish"))
+        await answer(
+            language_model, planned(fail="INVALID_ARGUMENT: ", secret="my password is swordfish")
+        )
     assert "withheld" in str(raised.value)
     assert "swordfish" not in str(raised.value)
     assert "swordfish" not in caplog.text

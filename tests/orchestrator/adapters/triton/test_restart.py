@@ -18,10 +18,12 @@ from tests.orchestrator.adapters.triton.plans import CATALOGUE, answer, planned,
 HERE = Path(__file__).parent
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def mortal_triton(tmp_path: Path) -> AsyncIterator[TritonServer]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def mortal_triton(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[TritonServer]:
     config = TritonConfig(
-        repositories=(HERE / "models",), backends_dir=HERE / "backends", runtime_dir=tmp_path
+        repositories=(HERE / "models",),
+        backends_dir=HERE / "backends",
+        runtime_dir=tmp_path_factory.mktemp("mortal_triton"),
     )
     try:
         async with TritonServer(config) as server:

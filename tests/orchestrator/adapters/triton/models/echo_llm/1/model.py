@@ -2,7 +2,7 @@
 
 `pieces` are streamed, each as base64, for a character's bytes may be spread over two;
 `show_sampling` streams the sampling parameters back; `finish` is the finish reason;
-`fail` is the code of a failure, which quotes the whole plan if it has a `secret`;
+`fail` begins the text of a failure, which quotes the whole plan if it has a `secret`;
 `hold` is a file to say "cancelled" in, once the endless answer was;
 `crash` ends the model's process.
 """
@@ -41,9 +41,10 @@ def _serve(request: Any) -> None:
     for _ in _until_cancelled(sender, plan.get("hold")):
         sender.send(_response(b"on and "))
     if "fail" in plan:
-        said = f"bad prompt {prompt}" if "secret" in plan else "top_k must be above 0"
-        error = pb_utils.TritonError(said, getattr(pb_utils.TritonError, plan["fail"]))
-        sender.send(pb_utils.InferenceResponse([], error))
+        quoted = f": {prompt}" if "secret" in plan else ""
+        error = pb_utils.TritonError(f"{plan['fail']}top_k must be above 0{quoted}")
+        sender.send(pb_utils.InferenceResponse([], error), flags=FINAL)
+        return
     if "finish" in plan:
         sender.send(_response(b"", plan["finish"]))
     sender.send(flags=FINAL)

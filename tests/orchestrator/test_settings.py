@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.domain.catalogue import Capability
+from orchestrator.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("FLEET_HOME", "FLEET_CONFIG", "FLEET_WORKER__SLOTS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_file_the_embedded_catalogue_is_used() -> None:
+    models = load_settings().models
+    assert set(models) == {"llm_small", "llm_large"}
+    assert Capability.TOOLS in models["llm_small"].capabilities
+    assert models["llm_small"].input_price < models["llm_large"].input_price
+
+
+def test_the_environment_goes_before_the_file_and_the_file_before_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("fleet.toml").write_text("[worker]\nslots = 8\ncount = 2\n")
+    monkeypatch.setenv("FLEET_WORKER__SLOTS", "9")
+    worker = load_settings().worker
+    assert (worker.slots, worker.count, worker.lease_s) == (9, 2, 10.0)
+
+
+def test_a_files_models_take_the_place_of_the_embedded_ones() -> None:
+    Path("fleet.toml").write_text('[models.mine]\nprovider = "triton"\nmodel = "llm_mine"\n')
+    models = load_settings().models
+    assert list(models) == ["mine"]
+    assert models["mine"].served_as == "llm_mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[worker]\nslot = 8\n", "worker.slot: Extra inputs"),
+        ("[worker]\nslots = 0\n", "worker.slots: Input should be greater"),
+        ("[worker\n", "is not TOML"),
+        ('log_level = "loud"\n', "must be one of debug, info, warning, error"),
+        ('[models.m]\nprovider = "nobody"\n', "models.m.provider"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_with_a_sentence(text: str, says: str) -> None:
+    Path("fleet.toml").write_text(text)
+    with pytest.raises(SettingsError, match=says):
+        load_settings()
+
+
+def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_WORKERS__SLOTS", "9")
+    with pytest.raises(SettingsError, match="FLEET_WORKERS__SLOTS"):
+        load_settings()
+
+
+def test_a_named_file_that_is_missing_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"can't read nowhere\.toml"):
+        load_settings(Path("nowhere.toml"))
+
+
+def test_the_redis_url_hides_in_repr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLEET_REDIS__URL", "redis://:hunter2@127.0.0.1:1/0")
+    settings = load_settings()
+    assert "hunter2" not in repr(settings)
+    assert settings.redis.address.endswith("hunter2@127.0.0.1:1/0")
