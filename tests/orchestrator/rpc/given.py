@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,10 +159,13 @@ class Fleet:
 
 @asynccontextmanager
 async def serving(
-    *, authenticator: Authenticator | None = None, **settings: Any
+    opened: AbstractAsyncContextManager[State] | None = None,
+    *,
+    authenticator: Authenticator | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Fleet]:
     async with (
-        open_memory_state() as state,
+        opened or open_memory_state() as state,
         serving_over(state, authenticator=authenticator, **settings) as fleet,
     ):
         yield fleet

@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from orchestrator.adapters.redis_state import open_redis_state
 from tests.orchestrator.rpc.given import Fleet, serving
 from tests.orchestrator.rpc.test_bad_input import METHODS, Method
 
@@ -35,8 +36,9 @@ fuzzing = settings(
 
 
 @pytest.fixture(scope="module")
-async def target() -> AsyncIterator[Fleet]:
-    async with serving(unary_limit_s=5.0, stream_limit_s=0.05) as fleet:
+async def target(redis_url: str | None) -> AsyncIterator[Fleet]:
+    opened = open_redis_state(redis_url, shards=4) if redis_url else None
+    async with serving(opened, unary_limit_s=10.0, stream_limit_s=0.05) as fleet:
         yield fleet
 
 
