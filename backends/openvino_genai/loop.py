@@ -57,7 +57,8 @@ class Loop:
         self._streams = 0
         self._steps = 0
         self._step_s = 0.0
-        self._load_sent_at = 0.0
+        self._load_sent = Load(0, 0, 0.0, 0)
+        self._sent_at = 0.0
         self._refusals: list[Refusal] = []
 
     def run(self) -> None:
@@ -157,14 +158,16 @@ class Loop:
             answer.generation.cancel()
 
     def _send(self, chunks: list[Chunk]) -> None:
-        """The load by itself goes out when a request comes or goes, else every now and then."""
+        """The load by itself goes out when requests start or leave, else every now and then."""
         now = time.monotonic()
-        idle = not self._pipeline.busy()
-        if not (chunks or self._refusals or idle or now - self._load_sent_at > REPORT_LOAD_EVERY_S):
+        load = self._load(idle=not self._pipeline.busy())
+        same = load[:2] == self._load_sent[:2]
+        if not (chunks or self._refusals) and same and now - self._sent_at < REPORT_LOAD_EVERY_S:
             return
         refusals, self._refusals = tuple(self._refusals), []
-        self._load_sent_at = now
-        self._channel.send(Report(tuple(chunks), refusals, self._load(idle=idle)))
+        self._sent_at = now
+        self._load_sent = load
+        self._channel.send(Report(tuple(chunks), refusals, load))
 
     def _load(self, *, idle: bool) -> Load:
         scheduled, kv_usage = self._pipeline.counts()

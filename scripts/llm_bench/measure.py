@@ -1,0 +1,102 @@
+"""Rounds of the same prompts: the engine called directly, and behind Triton in three ways."""
+
+import asyncio
+import statistics
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import openvino_genai as genai
+
+from backends.openvino_genai.genai_pipeline import GenAiPipeline
+from backends.openvino_genai.settings import Settings
+from scripts.llm_bench.client import Round, burst, request_bytes
+
+NEW_TOKENS = 64
+SAMPLING: dict[str, object] = {"temperature": 0, "max_tokens": NEW_TOKENS, "ignore_eos": True}
+
+
+def prompts(number: int) -> list[str]:
+    return [
+        f"<|im_start|>user\nWhat is {i} * {i % 7 + 3}?<|im_end|>\n<|im_start|>assistant\n"
+        for i in range(number)
+    ]
+
+
+class Direct:
+    """`ContinuousBatchingPipeline.generate` on the settings the model is served with."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        pipeline = GenAiPipeline(settings, folder)
+        self._pipeline: genai.ContinuousBatchingPipeline = pipeline._pipeline  # noqa: SLF001
+        self._config = genai.GenerationConfig(
+            max_new_tokens=NEW_TOKENS, ignore_eos=True, do_sample=False, apply_chat_template=False
+        )
+
+    def run(self, texts: list[str]) -> tuple[float, list[str]]:
+        began = perf_counter()
+        results = self._pipeline.generate(texts, [self._config] * len(texts))
+        seconds = perf_counter() - began
+        return seconds, [result.m_generation_ids[0] for result in results]
+
+
+@dataclass
+class Series:
+    """One way of being served, over all rounds."""
+
+    name: str
+    tokens_per_s: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    """To the direct call of the same round."""
+    ttft_s: list[float] = field(default_factory=list)
+    messages: float = 0.0
+    wrong: int = 0
+
+    def note(self, found: Round, direct_tokens_per_s: float, expected: list[str]) -> None:
+        errors = [answer.error for answer in found.answers if answer.error]
+        if errors:
+            raise RuntimeError(f"{self.name}: {len(errors)} requests failed: {errors[0]}")
+        self.tokens_per_s.append(found.tokens_per_s)
+        self.ratios.append(found.tokens_per_s / direct_tokens_per_s)
+        self.ttft_s.append(statistics.median(answer.first_s for answer in found.answers))
+        self.messages = statistics.mean(answer.messages for answer in found.answers)
+        self.wrong += sum(
+            answer.text != text or answer.tokens != NEW_TOKENS
+            for answer, text in zip(found.answers, expected, strict=True)
+        )
+
+    def summary(self) -> dict[str, float | int | str]:
+        return {
+            "way": self.name,
+            "tokens_per_s": round(statistics.median(self.tokens_per_s)),
+            "ratio": round(statistics.median(self.ratios), 3),
+            "ttft_p50_ms": round(statistics.median(self.ttft_s) * 1e3, 1),
+            "messages_per_request": round(self.messages, 1),
+            "wrong_answers": self.wrong,
+        }
+
+
+def run_rounds(
+    direct: Direct, address: str, *, at_once: int, rounds: int, ways: dict[str, tuple[str, bool]]
+) -> tuple[list[float], list[Series]]:
+    """`ways`: name → (model, streamed). The first round warms up and is not counted."""
+    texts = prompts(at_once)
+    series = {name: Series(name) for name in ways}
+    requests = {
+        name: [
+            request_bytes(model, i, text, SAMPLING, stream=stream) for i, text in enumerate(texts)
+        ]
+        for name, (model, stream) in ways.items()
+    }
+    directly: list[float] = []
+    for number in range(rounds + 1):
+        seconds, expected = direct.run(texts)
+        found = {name: asyncio.run(burst(address, requests[name])) for name in ways}
+        if number == 0:
+            continue
+        directly.append(at_once * NEW_TOKENS / seconds)
+        for name, round_ in found.items():
+            series[name].note(round_, directly[-1], expected)
+    return directly, list(series.values())
+
+
