@@ -78,7 +78,7 @@ def run_load(
             check=False,
         )
         after = _statistics(url)
-        rows = list(csv.DictReader(table.open())) if table.exists() else []
+        rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
         if not rows:
             said = [line for line in (finished.stdout + finished.stderr).splitlines() if line]
             raise LoadFailedError(
