@@ -74,19 +74,27 @@ def draw_number(rng: random.Random, *, most_digits: int = 4) -> str:
     return str(number)
 
 
+def _apply(values: list[Decimal], operator: str, operand: Decimal) -> None:
+    if operator == "*":
+        values[-1] *= operand
+    elif operator == "/":
+        values[-1] /= operand
+    else:
+        values.append(operand if operator == "+" else -operand)
+
+
 def evaluate(rng: random.Random, terms: list[str]) -> str:
-    """The value of `a op b [op c]`, to as many digits as one or another calculator prints."""
+    """The value of `a op b [op c]`, to as many digits as one or another calculator prints.
+
+    The first three terms may stand in brackets: `(a op b) op c`.
+    """
     with localcontext() as context:
         context.prec = rng.choice((17, 17, 10, 6))
-        values = [Decimal(terms[0])]
+        values = [Decimal(terms[0].removeprefix("("))]
         for operator, term in zip(terms[1::2], terms[2::2], strict=True):
-            operand = Decimal(term)
-            if operator == "*":
-                values[-1] *= operand
-            elif operator == "/":
-                values[-1] /= operand
-            else:
-                values.append(operand if operator == "+" else -operand)
+            _apply(values, operator, Decimal(term.removesuffix(")")))
+            if term.endswith(")"):
+                values = [sum(values, Decimal(0))]
         total = sum(values, Decimal(0)).normalize()
         return f"{total:f}"
 
@@ -121,6 +129,8 @@ def draw_sum(rng: random.Random) -> Ask:
     terms = [a, operator, b]
     if style > 0.9:
         terms += [rng.choice("+-*"), draw_number(rng, most_digits=3)]
+        if operator in "+-" and rng.random() < 0.5:
+            terms = [f"({a}", operator, f"{b})", *terms[3:]]
     expression = " ".join(terms)
     shown = expression
     looks = rng.random()

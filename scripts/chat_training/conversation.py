@@ -44,7 +44,7 @@ class Conversation:
 def _dress(rng: random.Random, question: str, *, command: bool = False) -> str:
     """Give a bare question its capital, its end mark and, at times, a greeting."""
     if rng.random() < 0.12:
-        question = question.replace("what is", "what's")
+        question = question.replace("what is ", "what's ").replace("where is ", "where's ")
     looks = rng.random()
     if looks < 0.12:
         question = rng.choice(_PREFIXES) + question

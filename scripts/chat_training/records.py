@@ -21,6 +21,10 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "what happened to order {key}",
         "what is the status of {key}",
         "where is {key}",
+        "track {key}",
+        "order {key}",
+        "status of {key}",
+        "the status of my order {key}",
     ),
     "arrival": (
         "when does my order {key} arrive",
@@ -28,6 +32,8 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "when is {key} delivered",
         "when do I get my order {key}",
         "when will {key} be here",
+        "when will {key} arrive",
+        "when does {key} arrive",
     ),
     "carrier": (
         "who delivers order {key}",
@@ -47,6 +53,8 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "what is the price of {key}",
         "how much does product {key} cost",
         "what is the price of product {key}",
+        "the price of {key}",
+        "price of {key}",
     ),
     "stock": (
         "is {key} in stock",
