@@ -1,7 +1,8 @@
 """Questions for the calculator."""
 
 import random
-from decimal import Decimal, localcontext
+from decimal import Decimal, Inexact, localcontext
+from fractions import Fraction
 
 from .ask import Ask
 
@@ -69,26 +70,45 @@ _FOLLOW_UPS: tuple[tuple[str, str], ...] = (
 def draw_number(rng: random.Random, *, most_digits: int = 4) -> str:
     digits = rng.randint(1, most_digits)
     number = rng.randint(10 ** (digits - 1) if digits > 1 else 0, 10**digits - 1)
+    if rng.random() < 0.12:
+        # Runs of one digit are where copying goes wrong: 1000, 77, 9999.
+        number = rng.choice((int(str(rng.randint(1, 9)) * digits), 10 ** (digits - 1)))
     if rng.random() < 0.08:
         return f"{number}.{rng.randint(1, 9)}"
     return str(number)
 
 
 def evaluate(rng: random.Random, terms: list[str]) -> str:
-    """The value of `a op b [op c]`, to as many digits as one or another calculator prints."""
-    with localcontext() as context:
-        context.prec = rng.choice((17, 17, 10, 6))
-        values = [Decimal(terms[0])]
-        for operator, term in zip(terms[1::2], terms[2::2], strict=True):
-            operand = Decimal(term)
-            if operator == "*":
-                values[-1] *= operand
-            elif operator == "/":
-                values[-1] /= operand
-            else:
-                values.append(operand if operator == "+" else -operand)
-        total = sum(values, Decimal(0)).normalize()
-        return f"{total:f}"
+    """The value of `a op b [op c]` as the built-in calculator prints it, or at times as others do.
+
+    The first three terms may stand in brackets: `(a op b) op c`.
+    """
+    values = [Fraction(terms[0].removeprefix("("))]
+    for operator, term in zip(terms[1::2], terms[2::2], strict=True):
+        _apply(values, operator, Fraction(term.removesuffix(")")))
+        if term.endswith(")"):
+            values = [sum(values, Fraction(0))]
+    return _print(sum(values, Fraction(0)), decimals=rng.choice((10, 10, 10, 4, 2)))
+
+
+def _apply(values: list[Fraction], operator: str, operand: Fraction) -> None:
+    if operator == "*":
+        values[-1] *= operand
+    elif operator == "/":
+        values[-1] /= operand
+    else:
+        values.append(operand if operator == "+" else -operand)
+
+
+def _print(value: Fraction, *, decimals: int) -> str:
+    """Exact where 20 digits suffice, else rounded to `decimals` after the point."""
+    with localcontext(prec=20) as context:
+        exact = Decimal(value.numerator) / Decimal(value.denominator)
+        if not context.flags[Inexact]:
+            return f"{exact.normalize():f}"
+        whole = abs(value.numerator) // value.denominator
+        context.prec = (len(str(whole)) if whole else 0) + decimals
+        return f"{(+exact).normalize():f}"
 
 
 def _sum(rng: random.Random, question: str, terms: list[str], *, command: bool) -> Ask:
@@ -121,6 +141,8 @@ def draw_sum(rng: random.Random) -> Ask:
     terms = [a, operator, b]
     if style > 0.9:
         terms += [rng.choice("+-*"), draw_number(rng, most_digits=3)]
+        if operator in "+-" and rng.random() < 0.5:
+            terms = [f"({a}", operator, f"{b})", *terms[3:]]
     expression = " ".join(terms)
     shown = expression
     looks = rng.random()

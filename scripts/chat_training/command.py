@@ -29,13 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, required=True, help="gets hugging_face/, openvino/ and checkpoint.pt"
     )
-    parser.add_argument("--resume", type=Path, help="start from the weights of this checkpoint.pt")
+    parser.add_argument(
+        "--resume", type=Path, help="go on from this checkpoint.pt, with whole conversations"
+    )
     parser.add_argument(
         "--grow",
         type=Path,
         help="start from a smaller model's checkpoint.pt, made wider and deeper",
     )
-    parser.add_argument("--skip-short", action="store_true", help="long conversations at once")
     parser.add_argument("--batch-tokens", type=int, default=6144)
     parser.add_argument("--longest", type=int, default=1600, help="tokens in a conversation")
     parser.add_argument("--rate", type=float, default=1.0, help="part of the usual learning rate")
@@ -91,7 +92,7 @@ def _work(rank: int, options: argparse.Namespace, meeting_file: Path) -> None:
         longest=options.longest,
         report_every_s=options.report_seconds,
         checkpoint=options.out / "checkpoint.pt",
-        short_first=not options.skip_short,
+        from_nothing=start_from is None,
     )
     watched = draw_held_out(options.seed, count=30, exchanges=2)
     outcome = train(model, tokenizer, plan, watched, workers=workers, say=say)

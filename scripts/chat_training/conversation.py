@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from .arithmetic import draw_sum, draw_sum_on, draw_total
 from .ask import Ask, Record
 from .clock import draw_clock, draw_clock_elsewhere
+from .failures import draw_error
 from .other_tools import DRAWS
 from .records import draw_known_fact, draw_lookup, draw_other_record, draw_product_price
 from .small_talk import draw_chat, draw_out_of_scope, refusal
 from .template import Message, Tool, tool_call
 from .toolset import OfferedTool, built_in_tools, default_system_prompt, draw_tools
-from .vocabulary import ERRORS, SYSTEM_PROMPTS
+from .vocabulary import SYSTEM_PROMPTS
 
 _PREFIXES = ("please ", "hi, ", "hello, ", "hey, ", "can you tell me, ", "quick question: ", "so, ")
 _SUFFIXES = (" please", " now", ", thanks")
@@ -44,7 +45,7 @@ class Conversation:
 def _dress(rng: random.Random, question: str, *, command: bool = False) -> str:
     """Give a bare question its capital, its end mark and, at times, a greeting."""
     if rng.random() < 0.12:
-        question = question.replace("what is", "what's")
+        question = question.replace("what is ", "what's ").replace("where is ", "where's ")
     looks = rng.random()
     if looks < 0.12:
         question = rng.choice(_PREFIXES) + question
@@ -90,19 +91,15 @@ class _Scene:
         self.record = ask.record
 
     def spoil(self, ask: Ask) -> Ask:
-        """The same question, whose tool fails."""
-        error = self.rng.choice(
-            (*ERRORS, f"no record {ask.argument}", f"cannot read {ask.argument}")
-        )
-        if ask.purpose == "calculator" and self.rng.random() < 0.4:
-            error = "division by zero"
-        result = json.dumps({"error": error}) if self.rng.random() < 0.8 else f"Error: {error}"
+        """The same question, whose tool fails; the answer leaves its advice after `;` out."""
+        error = draw_error(self.rng, ask)
+        result = json.dumps({"error": error}) if self.rng.random() < 0.85 else f"Error: {error}"
         return Ask(
             ask.question,
             ask.purpose,
             ask.argument,
             result,
-            f"Sorry, that did not work: {error}.",
+            f"Sorry, that did not work: {error.split(';')[0]}.",
             commands=ask.commands,
         )
 
@@ -208,10 +205,10 @@ def _chain(scene: _Scene) -> Exchange:
 
 
 _MIX: tuple[tuple[Callable[[_Scene], Exchange], float], ...] = (
-    (_single, 0.42),
-    (_reference, 0.18),
+    (_single, 0.36),
+    (_reference, 0.22),
     (_chat, 0.10),
-    (_two_tools, 0.12),
+    (_two_tools, 0.14),
     (_out_of_scope, 0.06),
     (_tool_error, 0.06),
     (_chain, 0.06),

@@ -10,6 +10,9 @@ from .toolset import DEFAULTS, built_in_tools, default_system_prompt
 # (question, what the tools return by argument, what the answer has to contain)
 Step = tuple[str, Mapping[str, str], str]
 _MOST_CALLS = 4
+_NO_RECORD = json.dumps(
+    {"error": "there is no record 'A9999'; orders have keys such as A1042, products such as P07"}
+)
 
 
 def _record(key: str) -> str:
@@ -38,8 +41,8 @@ def script() -> list[Step]:
         ),
         (
             "Where is my order A9999?",
-            {"A9999": '{"error": "no record with key A9999"}'},
-            "no record with key A9999",
+            {"A9999": _NO_RECORD},
+            "there is no record 'A9999'",
         ),
         ("Write me a poem.", {}, "Sorry"),
         ("Thanks!", {}, "welcome"),

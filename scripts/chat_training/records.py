@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from .arithmetic import draw_number
 from .ask import Ask, Record
-from .vocabulary import CARRIERS, CUSTOMERS, ITEMS
+from .vocabulary import CARRIERS, CUSTOMERS, ITEMS, LOOKS
 
 _QUESTIONS: dict[str, tuple[str, ...]] = {
     "status": (
@@ -21,6 +21,10 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "what happened to order {key}",
         "what is the status of {key}",
         "where is {key}",
+        "track {key}",
+        "order {key}",
+        "status of {key}",
+        "the status of my order {key}",
     ),
     "arrival": (
         "when does my order {key} arrive",
@@ -28,6 +32,8 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "when is {key} delivered",
         "when do I get my order {key}",
         "when will {key} be here",
+        "when will {key} arrive",
+        "when does {key} arrive",
     ),
     "carrier": (
         "who delivers order {key}",
@@ -47,6 +53,8 @@ _QUESTIONS: dict[str, tuple[str, ...]] = {
         "what is the price of {key}",
         "how much does product {key} cost",
         "what is the price of product {key}",
+        "the price of {key}",
+        "price of {key}",
     ),
     "stock": (
         "is {key} in stock",
@@ -78,9 +86,20 @@ _PRODUCT_KINDS = ("price", "price", "stock", "product")
 _OTHER = ("and {key}", "what about {key}", "and what about {key}", "how about {key}")
 
 
+def _draw_item(rng: random.Random) -> str:
+    item = rng.choice(ITEMS)
+    return item if rng.random() < 0.5 else f"{rng.choice(LOOKS)} {item}"
+
+
+def _draw_order_number(rng: random.Random) -> int:
+    if rng.random() < 0.1:
+        return rng.choice((1111 * rng.randint(1, 9), 1000 * rng.randint(1, 9)))
+    return rng.randint(1000, 9999)
+
+
 def _draw_order(rng: random.Random) -> Record:
     status = rng.choice(("shipped", "shipped", "delivered", "processing", "cancelled"))
-    fields: dict[str, object] = {"item": rng.choice(ITEMS), "status": status}
+    fields: dict[str, object] = {"item": _draw_item(rng), "status": status}
     if status in {"shipped", "delivered"}:
         fields["carrier"] = rng.choice(CARRIERS)
     if status != "cancelled":
@@ -88,7 +107,7 @@ def _draw_order(rng: random.Random) -> Record:
         fields["delivery_date"] = day.isoformat()
     if rng.random() < 0.1:
         fields["customer"] = rng.choice(CUSTOMERS)
-    return Record(f"A{rng.randint(1000, 9999)}", fields)
+    return Record(f"A{_draw_order_number(rng)}", fields)
 
 
 def _draw_product(rng: random.Random) -> Record:
@@ -99,7 +118,7 @@ def _draw_product(rng: random.Random) -> Record:
     if rng.random() < 0.15:
         value = round(rng.uniform(1, 400), 2)
     stock = rng.choice((0, rng.randint(1, 9), rng.randint(10, 99), rng.randint(100, 999)))
-    fields: dict[str, object] = {"name": rng.choice(ITEMS), "price_usd": value, "stock": stock}
+    fields: dict[str, object] = {"name": _draw_item(rng), "price_usd": value, "stock": stock}
     return Record(f"P{rng.randint(1, 99):02d}", fields)
 
 

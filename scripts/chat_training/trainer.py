@@ -33,7 +33,7 @@ class Plan:
     longest: int
     report_every_s: float
     checkpoint: Path
-    short_first: bool = True
+    from_nothing: bool = True
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def train(
     steps = tokens = tokens_then = 0
     smooth = 0.0
     while (done := workers.follow((time.monotonic() - start) / budget_s)) < 1:
-        source.enter(_stage(done) if plan.short_first else Stage.FULL)
+        source.enter(_stage(done) if plan.from_nothing else Stage.FULL)
         batch = source.next_batch()
         loss = _step(model, optimizers, batch, plan, rate=_rate(done, steps), workers=workers)
         smooth = loss if not steps else 0.95 * smooth + 0.05 * loss

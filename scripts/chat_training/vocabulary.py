@@ -70,6 +70,23 @@ ITEMS: tuple[str, ...] = (
     "bike helmet",
     "rain coat",
 )
+LOOKS: tuple[str, ...] = (
+    "red",
+    "blue",
+    "green",
+    "black",
+    "white",
+    "small",
+    "large",
+    "folding",
+    "wooden",
+    "steel",
+    "soft",
+    "heavy",
+    "quiet",
+    "round",
+    "tall",
+)
 CARRIERS: tuple[str, ...] = ("DHL", "UPS", "FedEx", "GLS", "DPD", "TNT")
 CUSTOMERS: tuple[str, ...] = (
     "Anna",
@@ -112,6 +129,9 @@ ERRORS: tuple[str, ...] = (
     "permission denied",
     "the request failed",
     "internal error",
+    "the value is too large",
+    "the arguments are not a JSON object",
+    "the tool is not ready; try again later",
 )
 SYSTEM_PROMPTS: tuple[str, ...] = (
     "You are a support desk assistant.",
