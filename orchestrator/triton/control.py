@@ -41,7 +41,7 @@ class Control:
     async def load(self, model: str, *, timeout_s: float) -> None:
         await self._call("POST", f"/v2/repository/models/{model}/load", timeout_s)
 
-    async def unload(self, model: str, *, timeout_s: float = 5.0) -> None:
+    async def unload(self, model: str, *, timeout_s: float) -> None:
         await self._call("POST", f"/v2/repository/models/{model}/unload", timeout_s)
 
     async def _succeeds(self, path: str, timeout_s: float) -> bool:

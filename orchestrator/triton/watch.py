@@ -27,7 +27,7 @@ class WatchPolicy:
     probe_every_s: float = 1.0
     probe_timeout_s: float = 2.0
     probes_failed: int = 4
-    reload_timeout_s: float = 30.0
+    reload_timeout_s: float = 120.0
 
 
 @dataclass(slots=True)
@@ -43,20 +43,23 @@ class Watcher:
     _backoffs: dict[str, Backoff] = field(default_factory=dict)
     _restart_backoff: Backoff = field(default_factory=Backoff)
     _ledger: StubLedger = field(default_factory=StubLedger)
+    # A request for a load holds a thread, and the probes need one too.
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(3))
     _reloads_here: int = 0
     _failed_probes: int = 0
     _next_probe: float = 0.0
 
     async def run(self) -> None:
         """Never returns; cancel it."""
-        while True:
-            if await self.process.exited_within(self.policy.poll_s):
-                await self._restart(Kind.SERVER_DIED, f"tritonserver ended ({self._exit()})")
-            elif await self._is_hung():
-                failed = f"tritonserver did not answer {self.policy.probes_failed} probes"
-                await self._restart(Kind.SERVER_HUNG, failed)
-            else:
-                await self._tend_models()
+        async with asyncio.TaskGroup() as reloads:
+            while True:
+                if await self.process.exited_within(self.policy.poll_s):
+                    await self._restart(Kind.SERVER_DIED, f"tritonserver ended ({self._exit()})")
+                elif await self._is_hung():
+                    failed = f"tritonserver did not answer {self.policy.probes_failed} probes"
+                    await self._restart(Kind.SERVER_HUNG, failed)
+                else:
+                    await self._tend_models(reloads)
 
     async def _is_hung(self) -> bool:
         now = time.monotonic()
@@ -69,15 +72,17 @@ class Watcher:
         self._failed_probes += 1
         return self._failed_probes >= self.policy.probes_failed
 
-    async def _tend_models(self) -> None:
+    async def _tend_models(self, reloads: asyncio.TaskGroup) -> None:
         try:
             for stub in await self._dead_stubs():
                 await self._on_dead_stub(stub)
-            for model in [m for m, due in self._due.items() if due <= time.monotonic()]:
-                await self._reload(model)
         except ControlError:
             # The server is going away or hangs: the next turn sees which.
             return
+        for model in [m for m, due in self._due.items() if due <= time.monotonic()]:
+            del self._due[model]
+            # Beside the watch, which must see a death or a hang also while a model loads.
+            reloads.create_task(self._reload(model, self.process))
 
     async def _dead_stubs(self) -> list[Stub]:
         alive = await asyncio.to_thread(find_stubs, self.launcher.runtime.shm_prefix)
@@ -100,20 +105,22 @@ class Watcher:
         self._schedule(stub.model)
 
     def _schedule(self, model: str) -> None:
+        if model in self._due:
+            return
         backoff = self._backoffs.setdefault(model, Backoff())
         now = time.monotonic()
         self._due[model] = now + backoff.next_delay(now)
 
-    async def _reload(self, model: str) -> None:
-        control, self._due = (
-            self.launcher.control,
-            {k: v for k, v in self._due.items() if k != model},
-        )
+    async def _reload(self, model: str, process: ServerProcess) -> None:
+        control, timeout_s = self.launcher.control, self.policy.reload_timeout_s
         self._reloads_here += 1
         try:
-            await control.unload(model)
-            await control.load(model, timeout_s=self.policy.reload_timeout_s)
+            async with self._slots:
+                await control.unload(model, timeout_s=timeout_s)
+                await control.load(model, timeout_s=timeout_s)
         except ControlError as error:
+            if self.process is not process or process.returncode is not None:
+                return
             reason = one_sentence(str(error))
             self.emit(Kind.MODEL_FAILED, f"model {model!r} does not load: {reason}", model)
             self._schedule(model)
