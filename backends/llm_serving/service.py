@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from backends.llm_serving.cancellation import CancelWatch
 from backends.llm_serving.engine import Chunk, Engine, EngineRequest, Refusal, Report
@@ -18,6 +19,7 @@ from backends.llm_serving.errors import (
 from backends.llm_serving.metrics import Metrics
 from backends.llm_serving.requests import Call, Limits
 from backends.llm_serving.responder import Reply, Responder
+from backends.llm_serving.revival import Hooks, Revival
 from backends.llm_serving.sending import Senders
 
 
@@ -30,7 +32,7 @@ class ServiceSettings:
     sender_threads: int = 1
 
 
-class Log:
+class Log(Protocol):
     """Where the service's few lines go; none holds a prompt."""
 
     def info(self, message: str) -> None: ...
@@ -63,13 +65,19 @@ class LlmService:
         self._metrics = metrics
         self._settings = settings
         self._log = log
-        self._on_given_up = on_given_up
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._drained = threading.Condition(self._lock)
         self._active: dict[int, _Active] = {}
         self._refusal: str | None = "the engine is starting"
-        self._deaths = 0
+        self._closing = False
+        hooks = Hooks(
+            start=lambda: engine.start(self),
+            on_down=self._down,
+            on_up=self._up,
+            on_given_up=on_given_up,
+        )
+        self._revival = Revival(hooks, settings.engine_restarts)
         self._senders = Senders(
             settings.sender_threads, lambda error: log.error(f"a reply was not sent: {error}")
         )
@@ -78,7 +86,7 @@ class LlmService:
     def start(self) -> None:
         """Raises EngineFailed."""
         self._engine.start(self)
-        self._open()
+        self._up()
 
     def submit(self, call: Call, responder: Responder) -> None:
         """Answers through the responder, now or later; raises nothing of its own."""
@@ -104,6 +112,7 @@ class LlmService:
     def close(self) -> None:
         """Lets running calls end for `drain_timeout_s`, then fails what is left."""
         with self._lock:
+            self._closing = True
             self._refusal = "the model is being unloaded"
             self._drained.wait_for(lambda: not self._active, self._settings.drain_timeout_s)
             left = len(self._active)
@@ -111,6 +120,7 @@ class LlmService:
             self._log.info(f"{left} calls did not end within the drain time and are cut off")
         self._fail_all(Unavailable("the model was unloaded before the answer was complete"))
         self._watch.close()
+        self._revival.close()
         self._engine.close()
         self._senders.close()
         self._metrics.close()
@@ -123,35 +133,21 @@ class LlmService:
         self._metrics.load(report.load)
 
     def died(self, reason: str) -> None:
+        self._revival.died(reason)
+
+    def _down(self, reason: str) -> None:
         with self._lock:
-            closing = self._refusal is not None
-            self._refusal = "the engine has died and is being restarted"
-            self._deaths += 1
-        if closing:
-            return
+            if self._closing:
+                return
+            self._refusal = "the engine has died and is being started again"
         self._metrics.engine_died()
         self._log.error(f"the engine died: {reason}")
         self._fail_all(EngineFailed("the engine died while it worked on this request"))
-        threading.Thread(target=self._restart, name="restart", daemon=True).start()
 
-    def _restart(self) -> None:
-        reason = "it dies again and again"
-        while self._deaths <= self._settings.engine_restarts:
-            try:
-                self._engine.start(self)
-            except EngineFailed as error:
-                reason = str(error)
-                self._deaths += 1
-            else:
-                self._log.info("the engine is up again")
-                self._open()
+    def _up(self) -> None:
+        with self._lock:
+            if self._closing:
                 return
-        with self._lock:
-            self._refusal = "the engine is down"
-        self._on_given_up(reason)
-
-    def _open(self) -> None:
-        with self._lock:
             self._refusal = None
         self._metrics.engine_up(True)
 
@@ -196,7 +192,7 @@ class LlmService:
         reply = Reply(chunk.pieces, chunk.prompt_tokens, chunk.final)
         self._senders.send(chunk.request_id, active.responder, reply)
         if chunk.final:
-            self._deaths = 0
+            self._revival.served()
             self._served(active, chunk, now)
 
     def _served(self, active: _Active, chunk: Chunk, now: float) -> None:

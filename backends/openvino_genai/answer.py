@@ -30,7 +30,7 @@ class Sequence:
 
     @property
     def has_text(self) -> bool:
-        return self._pending_tokens > 0
+        return any(self._pending)
 
     def feed(self, grown: Grown) -> None:
         self._reason = grown.finish_reason

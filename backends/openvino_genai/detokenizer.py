@@ -117,8 +117,8 @@ def detokenizer_for(vocabulary: Mapping[bytes, int], decode: Decode) -> Detokeni
         same = [probe for probe in probes if len(probe) == length] + (
             singles if length == 1 else []
         )
-        for probe, text in zip(same, decode(same, True), strict=True):
+        for probe, shown_text in zip(same, decode(same, True), strict=True):
             stream = found.open(skip_special=True)
-            if stream.feed(probe) + stream.close() != text:
+            if stream.feed(probe) + stream.close() != shown_text:
                 return WindowDetokenizer(decode)
     return found

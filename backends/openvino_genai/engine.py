@@ -1,5 +1,6 @@
 """The engine port, served by a process of its own."""
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -72,18 +73,14 @@ class OpenVinoEngine(Engine):
         self._send(request)
 
     def cancel(self, request_id: int) -> None:
-        try:
+        with contextlib.suppress(Unavailable):
             self._send(Cancel(request_id))
-        except Unavailable:
-            return
 
     def close(self) -> None:
         self._closing = True
         process = self._process
-        try:
+        with contextlib.suppress(Unavailable):
             self._send(Stop())
-        except Unavailable:
-            pass
         if process is not None:
             try:
                 process.wait(STOP_TIMEOUT_S)

@@ -85,10 +85,11 @@ class GenAiPipeline:
         return ids
 
     def decode(self, ids: Sequence[Sequence[int]], skip_special: bool) -> list[str]:
-        return self._tokenizer.decode([list(one) for one in ids], skip_special_tokens=skip_special)
+        texts = self._tokenizer.decode([list(one) for one in ids], skip_special_tokens=skip_special)
+        return list(texts)
 
     def vocabulary(self) -> Mapping[bytes, int]:
-        return self._tokenizer.get_vocab()
+        return dict(self._tokenizer.get_vocab())
 
     def add(
         self, request_id: int, ids: list[int], params: SamplingParams, max_new: int, *, scored: bool
@@ -104,7 +105,7 @@ class GenAiPipeline:
         self._pipeline.step()
 
     def busy(self) -> bool:
-        return self._pipeline.has_non_finished_requests()
+        return bool(self._pipeline.has_non_finished_requests())
 
     def counts(self) -> Counts:
         metrics = self._pipeline.get_metrics()

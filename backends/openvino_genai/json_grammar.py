@@ -134,18 +134,25 @@ class JsonGrammar:
             kinds = next((k for k in ("object", "array") if _KEYWORDS[k] & schema.keys()), None)
             if kinds is None and not schema.keys() - _ANNOTATIONS:
                 return "value"
-        named = kinds if isinstance(kinds, list) else [kinds]
-        if not named or not all(isinstance(kind, str) and kind in _KEYWORDS for kind in named):
+        listed = kinds if isinstance(kinds, list) else [kinds]
+        named = [kind for kind in listed if isinstance(kind, str) and kind in _KEYWORDS]
+        if not named or len(named) < len(listed):
             raise InvalidRequest(
                 f"sampling_parameters: JSON schema: {at}: type must be one or more of "
                 f"{', '.join(_KEYWORDS)}, not {json.dumps(kinds)}"
             )
-        allowed = frozenset().union(*(_KEYWORDS[kind] for kind in named))
+        allowed = {keyword for kind in named for keyword in _KEYWORDS[kind]}
         unknown = schema.keys() - _ANNOTATIONS - allowed - {"type"}
         if unknown:
             raise _unsupported(f"'{min(unknown)}'", at, "leave it out")
-        rules = [getattr(self, f"_{kind}")(schema, at) for kind in named]
-        return str(rules[0]) if len(rules) == 1 else self._new(" | ".join(rules))
+        shaped = {
+            "object": self._object,
+            "array": self._array,
+            "string": self._string,
+            "integer": self._integer,
+        }
+        rules = [shaped[kind](schema, at) if kind in shaped else kind for kind in named]
+        return rules[0] if len(rules) == 1 else self._new(" | ".join(rules))
 
     def _object(self, schema: Mapping[str, object], at: str) -> str:
         properties = schema.get("properties", {})
@@ -232,15 +239,6 @@ class JsonGrammar:
                 f"sampling_parameters: JSON schema: {at}: no integer is from {low} to {high}"
             )
         return self._new(integer_range(low, high))
-
-    def _number(self, schema: Mapping[str, object], at: str) -> str:
-        return "number"
-
-    def _boolean(self, schema: Mapping[str, object], at: str) -> str:
-        return "boolean"
-
-    def _null(self, schema: Mapping[str, object], at: str) -> str:
-        return "null"
 
 
 def _add(value: int | None, by: int) -> int | None:

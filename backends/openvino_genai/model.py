@@ -13,6 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from backends.llm_serving.errors import LlmError  # noqa: E402
 from backends.llm_serving.metrics import Metrics  # noqa: E402
+from backends.llm_serving.orphan import end_with_parent  # noqa: E402
 from backends.llm_serving.service import LlmService, ServiceSettings  # noqa: E402
 from backends.llm_serving.tensors import (  # noqa: E402
     TritonLog,
@@ -21,7 +22,6 @@ from backends.llm_serving.tensors import (  # noqa: E402
     complete_config,
     read_call,
 )
-from backends.llm_serving.orphan import end_with_parent  # noqa: E402
 from backends.openvino_genai.engine import OpenVinoEngine  # noqa: E402
 from backends.openvino_genai.settings import load_settings  # noqa: E402
 
@@ -45,6 +45,7 @@ class TritonPythonModel:
             self._log = TritonLog(name)
             self._registry = TritonRegistry()
             self._name = name
+            self._lost = settings.when_engine_is_lost
             self._service = LlmService(
                 engine,
                 Metrics(self._registry, {"model": name, "version": version}),
@@ -73,10 +74,12 @@ class TritonPythonModel:
         self._service.close()
 
     def _give_up(self, reason: str) -> None:
-        """Triton 2.51 cannot ask a Python model whether it is ready: unload it, or end the stub."""
-        self._log.error(f"the engine cannot be brought back, the model unloads: {reason}")
-        threading.Timer(EXIT_DELAY_S, os._exit, [EXIT_CODE]).start()
-        pb_utils.unload_model(self._name)
+        """Triton 2.51 cannot ask a Python model whether it is ready."""
+        self._log.error(f"the engine cannot be brought back: {reason}")
+        if self._lost == "unload":
+            pb_utils.unload_model(self._name)
+        else:
+            threading.Timer(EXIT_DELAY_S, os._exit, [EXIT_CODE]).start()
 
 
 def _python() -> str:

@@ -13,7 +13,7 @@ _NOT_IN_JSON = frozenset('"\\')
 
 
 def regex_rule(pattern: object, *, in_json: bool = False) -> str:
-    """An expression in parentheses; `in_json` keeps what a JSON string cannot hold unescaped out."""
+    """An expression in parentheses; `in_json` keeps to what a JSON string holds unescaped."""
     if not isinstance(pattern, str):
         raise InvalidRequest("sampling_parameters: a regex must be a string")
     return f"({_Parser(pattern, in_json=in_json).parse()})"

@@ -49,6 +49,15 @@ class Settings:
     limits: Limits = Limits()
     drain_timeout_s: float = 20.0
     engine_restarts: int = 3
+    when_engine_is_lost: str = "exit"
+    """After `engine_restarts`: "exit" ends the stub, for a launcher that watches it; "unload"
+    unloads the model, which Triton allows under explicit model control."""
+
+    def __post_init__(self) -> None:
+        if self.when_engine_is_lost not in {"exit", "unload"}:
+            raise ValueError(
+                f"'when_engine_is_lost' must be exit or unload, not {self.when_engine_is_lost}"
+            )
 
 
 def load_settings(version_folder: Path) -> tuple[Settings, Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,18 +23,22 @@ from orchestrator.supervisor.unit import StartError
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A question, the tools that must be called for it, and what the answer must hold."""
+    """A question, the tools that must be called for it, and what the answer must hold.
+
+    `repeats` is a pattern: what it matches in a tool's result must be in the answer.
+    """
 
     question: str
     tools: tuple[str, ...] = ()
     holds: str = ""
+    repeats: str = ""
 
 
 TURNS = (
     Turn("Hello!"),
     Turn("What is 437 * 12?", ("calculator",), "5244"),
     Turn("Where is my order A1042?", ("lookup",), "shipped"),
-    Turn("What time is it in Paris?", ("current_time",), time.strftime("%Y", time.gmtime())),
+    Turn("What time is it in Paris?", ("current_time",), repeats=r"\d\d:\d\d"),
     Turn("Thank you!"),
 )
 
@@ -44,6 +48,7 @@ class Told:
     """What one turn's events said."""
 
     tools: list[str]
+    results: list[str]
     deltas: int
     finished: runs_pb2.Finished
     run_id: str
@@ -113,7 +118,7 @@ async def _stack() -> AsyncIterator[str]:
 
 async def _ask(client: FleetClient, session: str, question: str) -> Told:
     printer = EventPrinter()
-    told = Told([], 0, runs_pb2.Finished(), "")
+    told = Told([], [], 0, runs_pb2.Finished(), "")
     request = runs_pb2.StartRunRequest(session_id=session, input=question)
     async for event in client.ask(request):
         printer.show(event)
@@ -121,6 +126,8 @@ async def _ask(client: FleetClient, session: str, question: str) -> Told:
         match event.WhichOneof("payload"):
             case "tool_call_requested":
                 told.tools.append(event.tool_call_requested.call.name)
+            case "tool_call_finished":
+                told.results.append(event.tool_call_finished.content)
             case "text_delta":
                 told.deltas += 1
             case "finished":
@@ -134,8 +141,10 @@ def judge(turn: Turn, told: Told) -> str:
         return f"the run did not complete: {told.finished.error.message}"
     if tuple(told.tools) != turn.tools:
         return f"expected the tools {list(turn.tools)}, the model called {told.tools}"
-    if turn.holds not in told.finished.result:
-        return f"expected {turn.holds!r} in the answer"
+    read = re.search(turn.repeats, " ".join(told.results))
+    wanted = turn.holds or (read[0] if read else "")
+    if wanted not in told.finished.result:
+        return f"expected {wanted!r} in the answer"
     if not told.deltas:
         return "expected the answer to be streamed"
     return ""

@@ -58,6 +58,14 @@ async def resubmitted(state: State, run: Run) -> bool:
     return await state.runs.submit(advance(run, Submitted()), session_labels={})
 
 
+async def cancelled(state: State, run: Run) -> Run:
+    return await state.runs.cancel(run.tenant, run.run_id)
+
+
+async def deleted(state: State, run: Run) -> None:
+    await state.sessions.delete(run.tenant, run.session_id)
+
+
 async def claimed(
     state: State, kind: WorkKind = WorkKind.REASON, *, limit: int = 1, lease_ms: int = LONG_MS
 ) -> tuple[Claim, ...]:

@@ -1,0 +1,131 @@
+"""What is measured: the short models with and without dynamic batching, the LLM's streams."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.triton import TritonConfig, TritonServer
+from scripts.perf.binary import PerfAnalyzer
+from scripts.perf.direct import direct_throughput
+from scripts.perf.load import Load, run_load, write_input_data
+from scripts.perf.repository import Edit, copy_repositories, without_block
+from scripts.perf.streaming import StreamLoad, run_stream_load, stream_prompts
+
+ROOT = Path(__file__).parents[2]
+REPOSITORIES = (ROOT / "model_repository", ROOT / "ensembles")
+REQUESTS = ROOT / "scripts" / "router_training" / "requests.jsonl"
+EMBEDDER, ROUTER = "embedder", "agent_router"
+ROUTER_MODELS = (
+    *[EMBEDDER, "task_classifier", "complexity_classifier", "risk_classifier"],
+    ROUTER,
+)
+CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128)
+# More texts than are sent before the first comes round again.
+DISTINCT_TEXTS = 30_000
+DIRECT_TEXTS = 2048
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    concurrencies: Sequence[int] = CONCURRENCIES
+    window_ms: int = 2000
+    models: Sequence[str] = (EMBEDDER, ROUTER)
+    llm: str = "llm_small"
+    llm_concurrencies: Sequence[int] = (1, 8, 32)
+
+
+@dataclass
+class Measurements:
+    direct: list[float] = field(default_factory=list)
+    """Texts per second of OpenVINO alone, before and after the sweeps."""
+    batched: list[Load] = field(default_factory=list)
+    unbatched: list[Load] = field(default_factory=list)
+    streams: list[StreamLoad] = field(default_factory=list)
+
+
+def distinct_texts(count: int) -> list[str]:
+    """Requests of the labelled file, each with a number of its own: no two are the same."""
+    lines = REQUESTS.read_text(encoding="utf-8").splitlines()
+    texts = [json.loads(line)["text"] for line in lines]
+    chosen = random.Random(0).choices(texts, k=count)  # noqa: S311 - not for secrets
+    return [f"{text} [{number}]" for number, text in enumerate(chosen)]
+
+
+async def sweep_router(
+    plan: Plan, analyzer: PerfAnalyzer, folder: Path, tell: Tell
+) -> Measurements:
+    results = Measurements()
+    texts = distinct_texts(DISTINCT_TEXTS)
+    data = write_input_data(folder / "texts.json", [{"TEXT": text} for text in texts])
+    version = ROOT / "model_repository" / EMBEDDER / "1"
+
+    async def direct() -> None:
+        rate = await asyncio.to_thread(direct_throughput, version, texts[:DIRECT_TEXTS], 6.0)
+        tell(f"OpenVINO directly, batch 32: {rate:.0f} texts/s")
+        results.direct.append(rate)
+
+    await direct()
+    variants: list[tuple[str, Edit, list[Load]]] = [
+        ("as configured", lambda config: config, results.batched),
+        (
+            "dynamic batching off",
+            lambda config: without_block(config, "dynamic_batching"),
+            results.unbatched,
+        ),
+    ]
+    for name, edit, loads in variants:
+        copies = copy_repositories(REPOSITORIES, folder / name, ROUTER_MODELS, edit)
+        async with serving(copies, folder / f"run {name}") as server:
+            for model in plan.models:
+                for concurrency in plan.concurrencies:
+                    load = await asyncio.to_thread(
+                        run_load,
+                        analyzer,
+                        server.grpc_url,
+                        model,
+                        concurrency,
+                        input_data=data,
+                        window_ms=plan.window_ms,
+                    )
+                    tell(
+                        f"{model}, {name}, {concurrency} callers: "
+                        f"{load.throughput:.0f}/s, p50 {load.p50_ms:.1f} ms"
+                    )
+                    loads.append(load)
+    await direct()
+    return results
+
+
+async def sweep_streams(
+    plan: Plan, analyzer: PerfAnalyzer, folder: Path, tell: Tell
+) -> list[StreamLoad]:
+    prompts = stream_prompts(folder, distinct_texts(2000))
+    copies = copy_repositories(REPOSITORIES[:1], folder / "llm", (plan.llm,), lambda text: text)
+    streams = []
+    async with serving(copies, folder / "run llm") as server:
+        for concurrency in plan.llm_concurrencies:
+            stream = await asyncio.to_thread(
+                run_stream_load, analyzer, server.grpc_url, plan.llm, concurrency, prompts
+            )
+            tell(
+                f"{plan.llm}, {concurrency} streams: {stream.tokens_per_s:.0f} tokens/s, "
+                f"first token p50 {stream.ttft_p50_ms:.1f} ms"
+            )
+            streams.append(stream)
+    return streams
+
+
+def has_llm(model: str) -> bool:
+    return (REPOSITORIES[0] / model / "1" / "openvino" / "openvino_model.bin").exists()
+
+
+def serving(repositories: tuple[Path, ...], runtime: Path) -> TritonServer:
+    """The response cache is on, as it is in service; distinct texts never hit it."""
+    return TritonServer(
+        TritonConfig(repositories=repositories, runtime_dir=runtime, backends_dir=ROOT / "backends")
+    )
