@@ -10,7 +10,7 @@ from orchestrator.api.watching import FROM_NOW, Watched, watch
 from orchestrator.domain.errors import InvalidInput, NotFound, OutOfRange
 from orchestrator.domain.events import RunEvent, TextDelta
 from orchestrator.domain.snapshot import Snapshot
-from orchestrator.ports.state import Limits, State
+from orchestrator.ports.state import EventFeed, Limits, State
 from tests.orchestrator.adapters.state.given import TENANT, answer, claim_one, submitted
 
 KEPT = 5
@@ -74,6 +74,32 @@ async def test_a_watcher_from_now_needs_no_event_that_is_gone(state: State) -> N
     (only,) = await seen(state, run_id, FROM_NOW)
     assert isinstance(only, Snapshot)
     assert (only.progress.seq, only.run.result) == (10, "done")
+
+
+class OnlyReading(EventFeed):
+    """A feed that nobody may follow."""
+
+    def __init__(self, feed: EventFeed) -> None:
+        self._feed = feed
+
+    async def read(
+        self, tenant: str, run_id: str, *, after_seq: int, limit: int
+    ) -> tuple[RunEvent, ...]:
+        return await self._feed.read(tenant, run_id, after_seq=after_seq, limit=limit)
+
+    def follow(self, tenant: str, run_id: str, *, after_seq: int) -> AsyncIterator[RunEvent]:
+        raise AssertionError("nothing follows the last event")
+
+
+async def test_a_watcher_that_has_seen_the_last_event_follows_nothing(state: State) -> None:
+    run_id = await finished_run(state, deltas=0)
+    feed = OnlyReading(state.feed)
+    for after_seq in (3, FROM_NOW):
+        items = [
+            item async for item in watch(state.runs, feed, TENANT, run_id, after_seq=after_seq)
+        ]
+        assert snapshot(items).progress.finished
+        assert seqs(items) == []
 
 
 async def test_a_watcher_resumes_after_more_events_than_are_read_at_once() -> None:
