@@ -7,7 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import grpc
 import grpc.aio
@@ -21,7 +21,6 @@ MAX_MESSAGE_BYTES = 64 << 20
 @dataclass(slots=True)
 class Answer:
     text: str = ""
-    tokens: int = 0
     messages: int = 0
     first_s: float = 0.0
     done_s: float = 0.0
@@ -31,11 +30,7 @@ class Answer:
 @dataclass(slots=True)
 class Round:
     seconds: float
-    answers: list[Answer] = field(default_factory=list)
-
-    @property
-    def tokens_per_s(self) -> float:
-        return sum(answer.tokens for answer in self.answers) / self.seconds
+    answers: list[Answer]
 
 
 def request_bytes(
@@ -47,12 +42,7 @@ def request_bytes(
         request.inputs.add(name=name, datatype="BYTES", shape=[1])
         data = text.encode()
         request.raw_input_contents.append(len(data).to_bytes(4, "little") + data)
-    flags = {
-        "stream": stream,
-        "exclude_input_in_output": True,
-        "return_num_output_tokens": True,
-    }
-    for name, value in flags.items():
+    for name, value in (("stream", stream), ("exclude_input_in_output", True)):
         request.inputs.add(name=name, datatype="BOOL", shape=[1])
         request.raw_input_contents.append(bytes([value]))
     return bytes(request.SerializeToString())
@@ -86,7 +76,9 @@ async def _run_lane(
         messages.append((time.perf_counter(), message))
 
 
-def _note(answers: list[Answer], at_s: float, message: service_pb2.ModelStreamInferResponse) -> None:
+def _note(
+    answers: list[Answer], at_s: float, message: service_pb2.ModelStreamInferResponse
+) -> None:
     response = message.infer_response
     if message.error_message:
         answers[int(response.id or 0)].error = message.error_message
@@ -95,8 +87,6 @@ def _note(answers: list[Answer], at_s: float, message: service_pb2.ModelStreamIn
     for output, raw in zip(response.outputs, response.raw_output_contents, strict=True):
         if output.name == "text_output":
             answer.text += raw[4:].decode()
-        elif output.name == "num_output_tokens":
-            answer.tokens += int.from_bytes(raw[:4], "little")
     answer.messages += 1
     answer.first_s = answer.first_s or at_s
     answer.done_s = at_s
