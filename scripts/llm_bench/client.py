@@ -6,8 +6,9 @@ Requests are serialised once, before the clock starts; many travel on each of a 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -64,16 +65,20 @@ async def burst(address: str, requests: list[bytes]) -> Round:
     return Round(ended - began, answers)
 
 
-async def _run_lane(
-    channel: grpc.aio.Channel, requests: list[bytes], messages: list[tuple[float, bytes]]
-) -> None:
+def open_stream(channel: grpc.aio.Channel, requests: Sequence[bytes]) -> Any:
     async def send() -> AsyncIterator[bytes]:
         for request in requests:
             yield request
 
-    call = channel.stream_stream(METHOD)(send())
-    async for message in call:
-        messages.append((time.perf_counter(), message))
+    call: Any = channel.stream_stream(METHOD)
+    return call(send())
+
+
+async def _run_lane(
+    channel: grpc.aio.Channel, requests: Sequence[bytes], messages: list[tuple[float, bytes]]
+) -> None:
+    async for message in open_stream(channel, requests):
+        messages.append((time.perf_counter(), message))  # noqa: PERF401
 
 
 def _note(

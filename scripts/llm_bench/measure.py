@@ -28,7 +28,7 @@ class Direct:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         pipeline = GenAiPipeline(settings, folder)
-        self._pipeline: genai.ContinuousBatchingPipeline = pipeline._pipeline  # noqa: SLF001
+        self._pipeline: genai.ContinuousBatchingPipeline = pipeline._pipeline
         self._config = genai.GenerationConfig(
             max_new_tokens=NEW_TOKENS, ignore_eos=True, do_sample=False, apply_chat_template=False
         )
