@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from backends.llm_serving.responder import Responder
 
-ASKING_SHARE = 0.1
+ASKING_SHARE = 0.05
 LEAST_PAUSE_S = 0.002
 
 

@@ -4,12 +4,12 @@ import asyncio
 import statistics
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import grpc.aio
 
-from scripts.llm_bench.client import METHOD, request_bytes
+from scripts.llm_bench.client import open_stream, request_bytes
 
 PROMPT = "<|im_start|>user\nTell me a story.<|im_end|>\n<|im_start|>assistant\n"
 ENDLESS: dict[str, object] = {"max_tokens": None, "ignore_eos": True}
@@ -36,13 +36,8 @@ async def steps_to_leave(address: str, metrics_url: str, model: str, times: int)
     return found
 
 
-def _open(channel: grpc.aio.Channel, model: str) -> grpc.aio.StreamStreamCall:
-    request = request_bytes(model, 0, PROMPT, ENDLESS, stream=True)
-
-    async def once() -> AsyncIterator[bytes]:
-        yield request
-
-    return channel.stream_stream(METHOD)(once())
+def _open(channel: grpc.aio.Channel, model: str) -> Any:
+    return open_stream(channel, [request_bytes(model, 0, PROMPT, ENDLESS, stream=True)])
 
 
 async def _until(metrics_url: str, model: str, running: int) -> dict[str, float]:
