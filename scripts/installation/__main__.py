@@ -1,6 +1,7 @@
 import argparse
 import fcntl
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ INTERRUPTED = 130
 def main() -> int:
     argparse.ArgumentParser(prog="scripts/setup", description=__doc__).parse_args()
     say = Say(sys.stderr)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         with _alone(ROOT / ".fleet", say):
             _set_up(say)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -42,13 +43,15 @@ def run(
         errors="replace",
         env={**os.environ, **(env or {})},
         cwd=cwd,
+        # A group of its own, so that an interrupt ends also what the program has started.
+        start_new_session=True,
     ) as process:
         try:
             for line in process.stdout or ():
                 lines = [*lines[-LAST_LINES:], line.rstrip()]
                 on_line(line.rstrip())
         except BaseException:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             raise
     if process.returncode != 0:
         raise SetupError(f"{doing} failed: {explain(lines)}")
