@@ -35,6 +35,10 @@ Parse: TypeAlias = Callable[[bytes], Any]
 Read: TypeAlias = Callable[[Requests], Awaitable[Any]]
 
 
+class _CallerGone(Exception):
+    """The connection broke while it was written to, before the call was seen to be cancelled."""
+
+
 class CallInterceptor(grpc.aio.ServerInterceptor):
     def __init__(
         self,
@@ -101,6 +105,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 except grpc.aio.AbortError:
                     outcome.code = _name(context.code())
                     raise
+                except _CallerGone:
+                    outcome.code = grpc.StatusCode.CANCELLED.name
+                    raise asyncio.CancelledError from None  # which sends no status
                 except asyncio.CancelledError:
                     outcome.code = grpc.StatusCode.CANCELLED.name
                     if _caller_left():
@@ -126,7 +133,10 @@ def _streaming(handler: Callable[..., Any], read: Read) -> Behaviour:
     async def behaviour(requests: Requests, context: Context) -> None:
         async with closing(handler(await read(requests), context)) as responses:
             async for response in responses:
-                await context.write(response)
+                try:
+                    await context.write(response)
+                except grpc.aio.InternalError as error:
+                    raise _CallerGone from error
 
     return behaviour
 
