@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import grpc
@@ -26,8 +27,21 @@ _GONE = {
     grpc.StatusCode.CANCELLED,  # by the server: our own cancels raise CancelledError
     grpc.StatusCode.ABORTED,
 }
-# Of a dead model process, which Triton calls INTERNAL, and of what comes without a code.
-_GONE_TEXTS = ("is not healthy", "unknown model", "not at ready state", "maximum queue size")
+# What Triton says of a model or process that is gone, then what our LLM backends say.
+_GONE_TEXTS = (
+    "is not healthy",
+    "unknown model",
+    "not at ready state",
+    "maximum queue size",
+    "the engine is down",
+    "the engine died",
+    "cannot take this request",
+    "the model was unloaded",
+)
+_BLAMES_INPUT = re.compile(
+    r"(text_input|sampling_parameters|stream|exclude_input_in_output|return_\w+)\b"
+    r"|the engine refuses this request"
+)
 
 
 def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> FleetError:
@@ -45,15 +59,12 @@ def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> 
 def failed(model: str, detail: str, sent: Sequence[str]) -> FleetError:
     """Returns the error for a failure inside a stream, where Triton drops the status code.
 
-    Our backends therefore begin the text with it: `INVALID_ARGUMENT: …`, `UNAVAILABLE: …`.
+    A text that begins with the name of an input, as our LLM backends write it, blames the input.
     """
-    code, _, rest = detail.partition(": ")
-    match code:
-        case "INVALID_ARGUMENT":
-            return InvalidInput(f"model {model} refuses the request: {_safe(rest, sent)}")
-        case "UNAVAILABLE":
-            return unavailable(model, _safe(rest, sent))
+    blames_input = _BLAMES_INPUT.match(detail)
     detail = _safe(detail, sent)
+    if blames_input:
+        return InvalidInput(f"model {model} refuses the request: {detail}")
     if _says_gone(detail):
         return unavailable(model, detail)
     return Internal(f"model {model} failed: {detail}")

@@ -148,13 +148,9 @@ async def test_a_prompt_that_leaves_no_room_is_refused_with_the_counts(
 @pytest.mark.parametrize(
     ("plan", "kind", "said"),
     [
-        (
-            {"fail": "INVALID_ARGUMENT: "},
-            InvalidInput,
-            "echo_llm refuses the request: top_k must be",
-        ),
-        ({"fail": "UNAVAILABLE: "}, Unavailable, "echo_llm is not available: top_k must be"),
-        ({"fail": ""}, Internal, "echo_llm failed: top_k must be"),
+        ({"fail": 1}, InvalidInput, "echo_llm refuses the request: sampling_parameters: 'top_k'"),
+        ({"fail": 2}, Unavailable, "echo_llm is not available: the engine died"),
+        ({"fail": 3}, Internal, "echo_llm failed: something odd"),
         ({"refuse": True}, InvalidInput, r"chat_prompt refuses the request: MESSAGES\[0\]"),
         ({}, Unavailable, "broke off its answer"),
         ({"finish": "abort"}, Unavailable, r"broke off its answer \(abort\)"),
@@ -173,9 +169,7 @@ async def test_a_failure_that_quotes_the_prompt_is_kept_from_errors_and_logs(
     language_model: TritonLanguageModel, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(InvalidInput) as raised:
-        await answer(
-            language_model, planned(fail="INVALID_ARGUMENT: ", secret="my password is swordfish")
-        )
+        await answer(language_model, planned(fail=1, secret="my password is swordfish"))
     assert "withheld" in str(raised.value)
     assert "swordfish" not in str(raised.value)
     assert "swordfish" not in caplog.text

@@ -2,7 +2,7 @@
 
 `pieces` are streamed, each as base64, for a character's bytes may be spread over two;
 `show_sampling` streams the sampling parameters back; `finish` is the finish reason;
-`fail` begins the text of a failure, which quotes the whole plan if it has a `secret`;
+`fail` is the number of a failure, which quotes the whole plan if it has a `secret`;
 `hold` is a file to say "cancelled" in, once the endless answer was;
 `crash` ends the model's process.
 """
@@ -20,6 +20,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+FAILURES = (
+    "sampling_parameters: 'top_k' must be above 0",
+    "the engine died while it worked on this request",
+    "something odd happened",
+)
 
 
 class TritonPythonModel:
@@ -41,8 +47,8 @@ def _serve(request: Any) -> None:
     for _ in _until_cancelled(sender, plan.get("hold")):
         sender.send(_response(b"on and "))
     if "fail" in plan:
-        quoted = f": {prompt}" if "secret" in plan else ""
-        error = pb_utils.TritonError(f"{plan['fail']}top_k must be above 0{quoted}")
+        quoted = f" in {prompt}" if "secret" in plan else ""
+        error = pb_utils.TritonError(FAILURES[plan["fail"] - 1] + quoted)
         sender.send(pb_utils.InferenceResponse([], error), flags=FINAL)
         return
     if "finish" in plan:
