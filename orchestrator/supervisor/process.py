@@ -31,7 +31,7 @@ class Spec:
     log: Path
     ready: Probe
     start_timeout_s: float = 30.0
-    grace_s: float = 6.0
+    grace_s: float = 4.0
 
 
 CONFIGURATION_ERROR = 78

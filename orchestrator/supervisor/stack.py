@@ -25,6 +25,8 @@ from orchestrator.supervisor.triton import TritonUnit
 from orchestrator.supervisor.unit import Say, Unit
 
 _LEFTOVER_GRACE_S = 3.0
+_GRACE_S = 3.0
+"""What is running has this long to end when the stack stops, whatever the settings allow."""
 
 
 class Stack:
@@ -83,14 +85,12 @@ class Stack:
             raise
 
     async def stop(self) -> None:
-        """Ends everything, front first, so that nobody is asked what can't be answered."""
+        """Ends everything within 10 s: what asks first, then what is asked."""
         remove_record(self._home)
         units, self._units = self._units, []
-        await asyncio.gather(*(unit.stop() for unit in units if unit.name == "api"))
-        await asyncio.gather(
-            *(unit.stop() for unit in units if unit.name.startswith(("worker", "toolbox")))
-        )
-        await asyncio.gather(*(unit.stop() for unit in units if unit.name in ("triton", "redis")))
+        asked = ("redis", "triton")
+        await asyncio.gather(*(unit.stop() for unit in units if unit.name not in asked))
+        await asyncio.gather(*(unit.stop() for unit in units if unit.name in asked))
         self._held.close()
 
     async def _start_units(self) -> None:
@@ -117,6 +117,7 @@ class Stack:
                 log=self._log("triton"),
                 env={leftovers.MARK: str(runtime_folder(self._home))},
                 say=self._say,
+                drain_s=_GRACE_S,
             )
             waiting.append(asyncio.create_task(self._start(triton)))
         try:
@@ -164,6 +165,9 @@ class Stack:
             leftovers.MARK: str(runtime_folder(self._home)),
             "FLEET_HOME": str(self._home),
             "FLEET_API__LISTEN": settings.api.listen,
+            "FLEET_API__GRACE_S": str(min(_GRACE_S, settings.api.grace_s)),
+            "FLEET_WORKER__GRACE_S": str(min(_GRACE_S, settings.worker.grace_s)),
+            "FLEET_TOOLBOX__GRACE_S": str(min(_GRACE_S, settings.toolbox.grace_s)),
             "FLEET_API__METRICS_PORT": str(settings.api.metrics_port),
             "FLEET_TOOLBOX__METRICS_PORT": str(settings.toolbox.metrics_port),
             "FLEET_REDIS__URL": settings.redis.address,

@@ -14,7 +14,14 @@ class TritonUnit(Unit):
     name = "triton"
 
     def __init__(
-        self, settings: Triton, *, runtime: Path, log: Path, env: Mapping[str, str], say: Say
+        self,
+        settings: Triton,
+        *,
+        runtime: Path,
+        log: Path,
+        env: Mapping[str, str],
+        say: Say,
+        drain_s: float,
     ) -> None:
         missing = [str(folder) for folder in settings.repositories if not folder.is_dir()]
         if missing:
@@ -34,6 +41,7 @@ class TritonUnit(Unit):
                 metrics_port=settings.metrics_port,
                 log_file=log,
                 environment=env,
+                drain_timeout_s=drain_s,
             ),
             on_event=self._tell,
         )

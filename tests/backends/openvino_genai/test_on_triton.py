@@ -284,7 +284,8 @@ def engine_pids(grpc_url: str) -> list[int]:
     return [
         pid
         for pid in engines
-        if "/llm_small/" in command(pid) and f"--grpc-port\0{port}\0" in command(parent(parent(pid)))
+        if "/llm_small/" in command(pid)
+        and f"--grpc-port\0{port}\0" in command(parent(parent(pid)))
     ]
 
 
