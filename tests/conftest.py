@@ -11,6 +11,8 @@ import pytest
 
 from orchestrator.triton import ServerNotFoundError, TritonConfig, TritonServer
 
+pytest_plugins = ["tests.fixtures_redis"]
+
 ROOT = Path(__file__).parent.parent
 
 
