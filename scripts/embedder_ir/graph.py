@@ -36,19 +36,23 @@ class BertShape:
 
 
 def sentence_encoder(weights: Weights, shape: BertShape) -> ov.Model:
-    """A BERT encoder, mean pooling over the mask, and L2 normalisation in one graph.
+    """A BERT encoder, mean pooling and L2 normalisation in one graph, for packed rows.
 
-    input_ids, attention_mask: I64[batch, length] → embedding: FP32[batch, hidden].
-    Architecture: Devlin et al. 2018 (BERT), Reimers and Gurevych 2019 (Sentence-BERT).
+    A row holds one text or several, one after the other; a token sees its own text only.
+    Inputs, all I64[rows, length]: input_ids; position_ids, from 0 in each text; text_numbers, from
+    1 in each row, 0 for padding. Output embedding: FP32[rows, most texts in a row, hidden].
+    With one text a row, text_numbers is the usual attention mask.
+
+    Architecture: Devlin et al. 2018 (BERT), Reimers and Gurevych 2019 (Sentence-BERT); packing as
+    in Krell et al. 2021, "Efficient Sequence Packing without Cross-contamination".
     """
-    input_ids = ops.parameter([-1, -1], np.int64, name="input_ids")
-    attention_mask = ops.parameter([-1, -1], np.int64, name="attention_mask")
-    mask = ops.convert(attention_mask, "f32")
-    is_padding = ops.subtract(np.float32(1), mask)
-    # Large enough that a padded position's weight is 0 after the softmax, in bf16 as well.
-    bias = ops.unsqueeze(ops.multiply(is_padding, np.float32(-1e9)), _integers(1, 2))
-
-    state = _embed(weights, shape, input_ids)
+    inputs = [
+        ops.parameter([-1, -1], np.int64, name=name)
+        for name in ("input_ids", "position_ids", "text_numbers")
+    ]
+    input_ids, position_ids, text_numbers = inputs
+    state = _embed(weights, shape, input_ids, position_ids)
+    bias = _attention_bias(text_numbers)
     for layer in range(shape.layers):
         prefix = f"encoder.layer.{layer}."
         attended = _attention(weights, prefix + "attention.", shape, state, bias)
@@ -59,28 +63,34 @@ def sentence_encoder(weights: Weights, shape: BertShape) -> ov.Model:
         outer = _dense(weights, prefix + "output.dense.", inner)
         state = _norm(weights, prefix + "output.LayerNorm.", shape, ops.add(outer, state))
 
-    embedding = _pool(state, mask)
+    embedding = _pool(state, text_numbers)
     embedding.output(0).set_names({"embedding"})
-    for parameter in (input_ids, attention_mask):
+    for parameter in inputs:
         parameter.output(0).set_names({parameter.get_friendly_name()})
-    return ov.Model([embedding], [input_ids, attention_mask], "embedder")
+    return ov.Model([embedding], inputs, "embedder")
+
+
+def _attention_bias(text_numbers: Node) -> Node:
+    """0 between tokens of one text, else so low that the softmax gives 0, in bf16 as well."""
+    same = ops.equal(
+        ops.unsqueeze(text_numbers, _integers(1, 2)), ops.unsqueeze(text_numbers, _integers(1, 3))
+    )
+    return ops.select(same, np.float32(0), np.float32(-1e9))
 
 
 def _integers(*values: int) -> npt.NDArray[np.int64]:
     return np.array(values, np.int64)
 
 
-def _embed(weights: Weights, shape: BertShape, input_ids: Node) -> Node:
+def _embed(weights: Weights, shape: BertShape, input_ids: Node, position_ids: Node) -> Node:
     words = ops.constant(weights["embeddings.word_embeddings.weight"])
     # One sentence a row, so the token type is always 0: fold it into the positions.
     positions = ops.constant(
         weights["embeddings.position_embeddings.weight"]
         + weights["embeddings.token_type_embeddings.weight"][0]
     )
-    length = ops.gather(ops.shape_of(input_ids), np.int64(1), np.int64(0))
-    span = ops.range(np.int64(0), length, np.int64(1), "i64")
     embedded = ops.add(
-        ops.gather(words, input_ids, np.int64(0)), ops.gather(positions, span, np.int64(0))
+        ops.gather(words, input_ids, np.int64(0)), ops.gather(positions, position_ids, np.int64(0))
     )
     return _norm(weights, "embeddings.LayerNorm.", shape, embedded)
 
@@ -115,8 +125,13 @@ def _norm(weights: Weights, prefix: str, shape: BertShape, state: Node) -> Node:
     return ops.add(scaled, weights[prefix + "bias"])
 
 
-def _pool(state: Node, mask: Node) -> Node:
-    column = ops.unsqueeze(mask, np.int64(2))
-    total = ops.reduce_sum(ops.multiply(state, column), _integers(1))
-    mean = ops.divide(total, ops.reduce_sum(column, _integers(1)))
-    return ops.normalize_l2(mean, _integers(1), 1e-12, "max")
+def _pool(state: Node, text_numbers: Node) -> Node:
+    """The mean of each text's tokens, of length 1; zeros where a row has fewer texts."""
+    most = ops.reduce_max(text_numbers, _integers(0, 1))
+    numbers = ops.range(np.int64(1), ops.add(most, np.int64(1)), np.int64(1), "i64")
+    belongs = ops.equal(
+        ops.unsqueeze(text_numbers, _integers(1)), ops.unsqueeze(numbers, _integers(0, 2))
+    )
+    # The sum has the mean's direction, and its length is lost in the normalisation.
+    total = ops.matmul(ops.convert(belongs, "f32"), state, False, False)
+    return ops.normalize_l2(total, _integers(2), 1e-12, "max")

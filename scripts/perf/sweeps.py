@@ -1,6 +1,7 @@
 """What is measured: the short models with and without dynamic batching, the LLM's streams."""
 
 import asyncio
+import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -23,8 +24,8 @@ ROUTER_MODELS = (
     ROUTER,
 )
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128)
-# More texts than are sent before the first comes round again.
-DISTINCT_TEXTS = 30_000
+# More texts than one measurement sends, so that none comes round again.
+TEXTS_PER_LOAD = 30_000
 DIRECT_TEXTS = 2048
 
 Tell = Callable[[str], None]
@@ -48,24 +49,27 @@ class Measurements:
     streams: list[StreamLoad] = field(default_factory=list)
 
 
-def distinct_texts(count: int) -> list[str]:
-    """Requests of the labelled file, each with a number of its own: no two are the same."""
+def distinct_texts(count: int, series: int = 0) -> list[str]:
+    """Requests of the labelled file, each with a number of its own.
+
+    No two are the same, in one series or in two, so that the response cache never hits.
+    """
     lines = REQUESTS.read_text(encoding="utf-8").splitlines()
     texts = [json.loads(line)["text"] for line in lines]
-    chosen = random.Random(0).choices(texts, k=count)  # noqa: S311 - not for secrets
-    return [f"{text} [{number}]" for number, text in enumerate(chosen)]
+    chosen = random.Random(series).choices(texts, k=count)  # noqa: S311 - not for secrets
+    return [f"{text} [{series}.{number}]" for number, text in enumerate(chosen)]
 
 
 async def sweep_router(
     plan: Plan, analyzer: PerfAnalyzer, folder: Path, tell: Tell
 ) -> Measurements:
     results = Measurements()
-    texts = distinct_texts(DISTINCT_TEXTS)
-    data = write_input_data(folder / "texts.json", [{"TEXT": text} for text in texts])
+    texts = distinct_texts(DIRECT_TEXTS)
     version = ROOT / "model_repository" / EMBEDDER / "1"
+    series = itertools.count(1)
 
     async def direct() -> None:
-        rate = await asyncio.to_thread(direct_throughput, version, texts[:DIRECT_TEXTS], 6.0)
+        rate = await asyncio.to_thread(direct_throughput, version, texts, 6.0)
         tell(f"OpenVINO directly, batch 32: {rate:.0f} texts/s")
         results.direct.append(rate)
 
@@ -83,6 +87,9 @@ async def sweep_router(
         async with serving(copies, folder / f"run {name}") as server:
             for model in plan.models:
                 for concurrency in plan.concurrencies:
+                    fresh = distinct_texts(TEXTS_PER_LOAD, next(series))
+                    data = folder / "texts.json"
+                    write_input_data(data, [{"TEXT": text} for text in fresh])
                     load = await asyncio.to_thread(
                         run_load,
                         analyzer,
@@ -125,7 +132,7 @@ def has_llm(model: str) -> bool:
 
 
 def serving(repositories: tuple[Path, ...], runtime: Path) -> TritonServer:
-    """The response cache is on, as it is in service; distinct texts never hit it."""
+    """With the response cache, as in service: every text of the loads is new, so it never hits."""
     return TritonServer(
         TritonConfig(repositories=repositories, runtime_dir=runtime, backends_dir=ROOT / "backends")
     )

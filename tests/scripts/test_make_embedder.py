@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,18 @@ def test_it_builds_the_model_once_and_leaves_it_alone_afterwards(tmp_path: Path)
 
     assert "already built" in second.stdout
     assert built == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "1").iterdir()}
+
+
+def test_a_model_that_another_graph_was_built_by_is_built_again(tmp_path: Path) -> None:
+    assert make_embedder(tmp_path).returncode == 0
+    xml = (tmp_path / "model.xml").read_text()
+    digest = sha256((ROOT / "scripts" / "embedder_ir" / "graph.py").read_bytes()).hexdigest()
+    assert digest in xml
+    (tmp_path / "model.xml").write_text(xml.replace(digest, "0" * 64))
+
+    assert "built in" in make_embedder(tmp_path).stdout
+
+    assert digest in (tmp_path / "model.xml").read_text()
 
 
 def test_a_half_built_model_is_built_again(tmp_path: Path) -> None:

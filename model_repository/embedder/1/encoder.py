@@ -1,3 +1,4 @@
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -5,7 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
+
+from .packing import LENGTH_STEP, ROW_TOKENS, pack
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -14,11 +17,11 @@ DIMENSIONS = 384
 MAX_TOKENS = 256
 # What is tokenised of a text at all: 256 tokens never need more, short of pages of blanks.
 MAX_CHARACTERS = 32_768
-# Rows are sorted by length and run in slices, so that a long text pads few others.
-SLICE_ROWS = 16
-# Lengths are rounded up: OpenVINO compiles its kernels once for each new shape.
-LENGTH_STEP = 8
+WARM_ROWS = 16
 DEFAULT_SETTINGS = {"PERFORMANCE_HINT": "LATENCY"}
+
+# Handing short texts to a thread pool costs more than tokenising them.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class TextEncoder:
@@ -35,27 +38,18 @@ class TextEncoder:
         self._request = compiled.create_infer_request()
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
+        if not texts:
+            return np.empty((0, DIMENSIONS), np.float32)
         encodings = self._tokenizer.encode_batch_fast([text[:MAX_CHARACTERS] for text in texts])
-        order = sorted(range(len(texts)), key=lambda row: len(encodings[row]))
-        embeddings = np.empty((len(texts), DIMENSIONS), np.float32)
-        for start in range(0, len(order), SLICE_ROWS):
-            rows = order[start : start + SLICE_ROWS]
-            embeddings[rows] = self._infer([encodings[row] for row in rows])
+        packed = pack([encoding.ids for encoding in encodings])
+        inputs = [packed.input_ids, packed.position_ids, packed.text_numbers]
+        # A view of the request's memory would change with the next batch: indexing copies.
+        embeddings: Embeddings = self._request.infer(inputs)[0][packed.rows, packed.numbers]
         return embeddings
 
     def warm(self) -> None:
-        """Compile the kernels of the common shapes before the first request needs them."""
-        for tokens in range(LENGTH_STEP, 8 * LENGTH_STEP + 1, LENGTH_STEP):
-            for rows in (1, SLICE_ROWS):
-                self.encode(["a " * (tokens - 2)] * rows)
-
-    def _infer(self, encodings: Sequence[Encoding]) -> Embeddings:
-        longest = max(len(encoding) for encoding in encodings)
-        length = -(-longest // LENGTH_STEP) * LENGTH_STEP
-        ids = np.zeros((len(encodings), length), np.int64)
-        mask = np.zeros((len(encodings), length), np.int64)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding)] = encoding.ids
-            mask[row, : len(encoding)] = 1
-        result: Embeddings = self._request.infer([ids, mask])[0]
-        return result
+        """Prepare the kernels of the common shapes before the first request needs them."""
+        for tokens in range(LENGTH_STEP, ROW_TOKENS + 1, LENGTH_STEP):
+            self.encode(["a " * (tokens - 2)])
+        for rows in range(2, WARM_ROWS + 1):
+            self.encode(["a " * (ROW_TOKENS - 2)] * rows)

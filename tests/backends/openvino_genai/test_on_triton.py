@@ -129,7 +129,7 @@ SCHEMAS: list[dict[str, Any]] = [
             "name": {"type": "string", "minLength": 1, "maxLength": 5},
             "kind": {"enum": ["x", 'quo"te', 3, None]},
             "tags": {"type": "array", "items": {"type": "boolean"}, "maxItems": 3},
-            "id": {"type": "string", "pattern": "^[A-F0-9]{4}-[a-z]+x$"},
+            "id": {"type": "string", "pattern": "^[A-F0-9]{4}-[a-z]{1,4}x$"},
         },
         "required": ["name", "kind"],
     },

@@ -82,6 +82,6 @@ def test_streams_are_summarised_by_first_and_last_message() -> None:
 
 
 def test_no_two_texts_of_a_load_are_the_same() -> None:
-    texts = distinct_texts(5000)
+    texts = distinct_texts(5000) + distinct_texts(5000, series=1)
 
-    assert len(set(texts)) == 5000
+    assert len(set(texts)) == 10_000
