@@ -93,8 +93,7 @@ class ProcessUnit(Unit):
                     f"{self.name} did not serve within {self.spec.start_timeout_s:.0f} s: "
                     f"{self._last_words()}"
                 )
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _PROBE_EVERY_S)
+            await _exited(process, _PROBE_EVERY_S)
 
     async def _watch(self) -> None:
         wait_s = 0.0
@@ -116,9 +115,7 @@ class ProcessUnit(Unit):
             return
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), self.spec.grace_s)
-        except TimeoutError:
+        if not await _exited(process, self.spec.grace_s):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
@@ -126,3 +123,11 @@ class ProcessUnit(Unit):
     def _last_words(self) -> str:
         lines = self.spec.log.read_text("utf-8", errors="replace").strip().splitlines()
         return f"{lines[-1] if lines else 'it said nothing'} (log: {self.spec.log})"
+
+
+async def _exited(process: asyncio.subprocess.Process, within_s: float) -> bool:
+    # Not wait_for: in Python 3.11 it may swallow a cancellation that meets the exit.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            await process.wait()
+    return process.returncode is not None
