@@ -27,8 +27,10 @@ class ServerProcess:
         return await self.process.wait()
 
     async def exited_within(self, timeout_s: float) -> bool:
+        # Not wait_for: in Python 3.11 it may swallow a cancellation that meets the exit.
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.process.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self.process.wait()
         return self.returncode is not None
 
     async def terminate(self, grace_s: float) -> None:

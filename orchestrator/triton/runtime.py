@@ -44,6 +44,8 @@ class Runtime:
         return ended
 
     def close(self) -> None:
+        """Leaves nothing behind, whatever was being started when it was stopped."""
+        self.sweep()
         shutil.rmtree(self.backends, ignore_errors=True)
         self.record.unlink(missing_ok=True)
         self.lock.close()
