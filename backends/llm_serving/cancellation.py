@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from backends.llm_serving.responder import Responder
 
 ASKING_SHARE = 0.05
+FEW_CALLS = 16
+ASKING_SHARE_OF_FEW = 0.2
 LEAST_PAUSE_S = 0.002
 
 
@@ -48,4 +50,5 @@ class CancelWatch:
                 if responder.is_cancelled():
                     self._on_cancelled(request_id)
             spent = time.monotonic() - began
-            self._closing.wait(max(LEAST_PAUSE_S, spent / ASKING_SHARE))
+            share = ASKING_SHARE_OF_FEW if len(calls) <= FEW_CALLS else ASKING_SHARE
+            self._closing.wait(max(LEAST_PAUSE_S, spent / share))

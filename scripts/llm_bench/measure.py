@@ -13,7 +13,13 @@ from backends.openvino_genai.settings import Settings
 from scripts.llm_bench.client import Round, burst, request_bytes
 
 NEW_TOKENS = 64
-SAMPLING: dict[str, object] = {"temperature": 0, "max_tokens": NEW_TOKENS, "ignore_eos": True}
+# Special tokens are shown, so that every token is text and one token can be one message.
+SAMPLING: dict[str, object] = {
+    "temperature": 0,
+    "max_tokens": NEW_TOKENS,
+    "ignore_eos": True,
+    "skip_special_tokens": False,
+}
 
 
 def prompts(number: int) -> list[str]:
@@ -32,6 +38,16 @@ class Direct:
         self._config = genai.GenerationConfig(
             max_new_tokens=NEW_TOKENS, ignore_eos=True, do_sample=False, apply_chat_template=False
         )
+
+        tokens = [[token] for token in sorted(pipeline.vocabulary().values())]
+        shown = zip(pipeline.decode(tokens, True), pipeline.decode(tokens, False), strict=True)
+        self.special = [spelled for plain, spelled in shown if plain != spelled]
+
+    def plain(self, text: str) -> str:
+        """As `generate` returns it: without special tokens."""
+        for spelled in self.special:
+            text = text.replace(spelled, "")
+        return text
 
     def run(self, texts: list[str]) -> tuple[float, list[str]]:
         began = perf_counter()
@@ -52,18 +68,16 @@ class Series:
     messages: float = 0.0
     wrong: int = 0
 
-    def note(self, found: Round, direct_tokens_per_s: float, expected: list[str]) -> None:
+    def note(self, found: Round, direct_tokens_per_s: float, wrong: int) -> None:
         errors = [answer.error for answer in found.answers if answer.error]
         if errors:
             raise RuntimeError(f"{self.name}: {len(errors)} requests failed: {errors[0]}")
-        tokens_per_s = len(expected) * NEW_TOKENS / found.seconds
+        tokens_per_s = len(found.answers) * NEW_TOKENS / found.seconds
         self.tokens_per_s.append(tokens_per_s)
         self.ratios.append(tokens_per_s / direct_tokens_per_s)
         self.ttft_s.append(statistics.median(answer.first_s for answer in found.answers))
         self.messages = statistics.mean(answer.messages for answer in found.answers)
-        self.wrong += sum(
-            answer.text != text for answer, text in zip(found.answers, expected, strict=True)
-        )
+        self.wrong += wrong
 
     def summary(self) -> dict[str, float | int | str]:
         return {
@@ -96,5 +110,9 @@ def run_rounds(
             continue
         directly.append(at_once * NEW_TOKENS / seconds)
         for name, round_ in found.items():
-            series[name].note(round_, directly[-1], expected)
+            wrong = sum(
+                direct.plain(answer.text) != text
+                for answer, text in zip(round_.answers, expected, strict=True)
+            )
+            series[name].note(round_, directly[-1], wrong)
     return directly, list(series.values())
