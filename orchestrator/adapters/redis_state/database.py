@@ -25,7 +25,7 @@ Reply = Any  # what a script returns: text, or lists of it
 Call = tuple[str, Sequence[str], Sequence[str | int]]  # a script's name, KEYS, ARGV
 
 POOL_SIZE = 64
-SOCKET_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 PATIENCE_S = 5.0  # a restart of the server on the same machine fits in
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.5
@@ -99,7 +99,8 @@ class Database:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return await operation()
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    return await operation()
             except driver.NoScriptError:
                 await self.load()
             except (driver.ConnectionError, driver.TimeoutError, OSError) as error:
@@ -162,8 +163,10 @@ def connect(url: str) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=POOL_SIZE,
-        timeout=SOCKET_TIMEOUT_S,
-        socket_timeout=SOCKET_TIMEOUT_S,
+        timeout=REPLY_TIMEOUT_S,
+        # Not the driver's timeouts: its wait_for loses cancellations on Python 3.11.
+        socket_timeout=None,
+        socket_keepalive=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,
