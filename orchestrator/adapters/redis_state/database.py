@@ -30,7 +30,16 @@ CONNECT_TIMEOUT_S = 2.0
 PATIENCE_S = 5.0  # a restart of the server on the same machine fits in
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.5
 OLDEST_SERVER = (7, 0)
-_REFUSALS = ("OOM", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
+_REFUSALS = ("MISCONF", "NOREPLICAS")
+_PASSING = (
+    OSError,
+    driver.ConnectionError,
+    driver.TimeoutError,
+    driver.ClusterDownError,
+    driver.MasterDownError,
+    driver.ReadOnlyError,  # a fail-over is under way
+    driver.TryAgainError,
+)
 
 
 @dataclass(frozen=True)
@@ -103,7 +112,7 @@ class Database:
                     return await operation()
             except driver.NoScriptError:
                 await self.load()
-            except (driver.ConnectionError, driver.TimeoutError, OSError) as error:
+            except _PASSING as error:
                 if time.monotonic() + pause > until:
                     raise Unavailable(
                         "the state store does not answer", reason="STORE_UNAVAILABLE"
@@ -149,9 +158,7 @@ class Database:
 
 def _translated(error: driver.ResponseError) -> Exception:
     text = str(error)
-    if isinstance(error, driver.OutOfMemoryError | driver.ReadOnlyError) or text.startswith(
-        _REFUSALS
-    ):
+    if isinstance(error, driver.OutOfMemoryError) or text.startswith(_REFUSALS):
         return Unavailable(
             f"the state store takes no writes now: {text[:200]}", reason="STORE_UNAVAILABLE"
         )

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from orchestrator.adapters.redis_state import database as tuning
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.events import RunEvent, TextDelta
+from orchestrator.domain.runs import RunState
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import State
 from orchestrator.redis_server import (
@@ -91,6 +93,20 @@ async def test_a_store_that_stays_away_is_unavailable_with_its_reason(
                 await submitted(state)
         assert caught.value.reason == "STORE_UNAVAILABLE"
         assert str(mortal.url) not in caught.value.message
+
+
+async def test_a_full_store_takes_no_new_run_but_lets_a_running_one_end(
+    mortal: RedisServer,
+) -> None:
+    async with open_redis_state(mortal.url) as state, Redis.from_url(mortal.url) as admin:
+        await submitted(state, "before")
+        claim = await claim_one(state)
+        await admin.config_set("maxmemory", "1mb")
+        with pytest.raises(Unavailable, match="takes no writes now") as caught:
+            await submitted(state, "after")
+        assert caught.value.reason == "STORE_UNAVAILABLE"
+        await state.runs.commit(claim, answer(claim))
+        assert (await state.runs.get(TENANT, claim.run.run_id)).state is RunState.COMPLETED
 
 
 async def test_a_cancelled_request_never_hands_its_reply_to_the_next(redis_url: str) -> None:
