@@ -25,12 +25,21 @@ Reply = Any  # what a script returns: text, or lists of it
 Call = tuple[str, Sequence[str], Sequence[str | int]]  # a script's name, KEYS, ARGV
 
 POOL_SIZE = 64
-SOCKET_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 2.0
 PATIENCE_S = 5.0  # a restart of the server on the same machine fits in
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.01, 0.5
 OLDEST_SERVER = (7, 0)
-_REFUSALS = ("OOM", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN")
+_REFUSALS = ("MISCONF", "NOREPLICAS")
+_PASSING = (
+    OSError,
+    driver.ConnectionError,
+    driver.TimeoutError,
+    driver.ClusterDownError,
+    driver.MasterDownError,
+    driver.ReadOnlyError,  # a fail-over is under way
+    driver.TryAgainError,
+)
 
 
 @dataclass(frozen=True)
@@ -99,10 +108,11 @@ class Database:
         pause = FIRST_PAUSE_S
         while True:
             try:
-                return await operation()
+                async with asyncio.timeout(REPLY_TIMEOUT_S):
+                    return await operation()
             except driver.NoScriptError:
                 await self.load()
-            except (driver.ConnectionError, driver.TimeoutError, OSError) as error:
+            except _PASSING as error:
                 if time.monotonic() + pause > until:
                     raise Unavailable(
                         "the state store does not answer", reason="STORE_UNAVAILABLE"
@@ -148,9 +158,7 @@ class Database:
 
 def _translated(error: driver.ResponseError) -> Exception:
     text = str(error)
-    if isinstance(error, driver.OutOfMemoryError | driver.ReadOnlyError) or text.startswith(
-        _REFUSALS
-    ):
+    if isinstance(error, driver.OutOfMemoryError) or text.startswith(_REFUSALS):
         return Unavailable(
             f"the state store takes no writes now: {text[:200]}", reason="STORE_UNAVAILABLE"
         )
@@ -162,8 +170,10 @@ def connect(url: str) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=POOL_SIZE,
-        timeout=SOCKET_TIMEOUT_S,
-        socket_timeout=SOCKET_TIMEOUT_S,
+        timeout=REPLY_TIMEOUT_S,
+        # Not the driver's timeouts: its wait_for loses cancellations on Python 3.11.
+        socket_timeout=None,
+        socket_keepalive=True,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
         decode_responses=True,

@@ -58,7 +58,7 @@ class Proxy:
             replies.cancel()
             for each in (up, writer):
                 each.close()
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError, asyncio.CancelledError):
                     await each.wait_closed()
 
     async def _answer(self, down: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
