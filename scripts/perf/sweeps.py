@@ -83,8 +83,10 @@ async def sweep_router(
         ),
     ]
     for name, edit, loads in variants:
-        copies = copy_repositories(REPOSITORIES, folder / name, ROUTER_MODELS, edit)
-        async with serving(copies, folder / f"run {name}") as server:
+        # Triton starts its stubs through a shell: no blank may be in their path.
+        slug = name.replace(" ", "-")
+        copies = copy_repositories(REPOSITORIES, folder / slug, ROUTER_MODELS, edit)
+        async with serving(copies, folder / f"run-{slug}") as server:
             for model in plan.models:
                 for concurrency in plan.concurrencies:
                     fresh = distinct_texts(TEXTS_PER_LOAD, next(series))
@@ -114,7 +116,7 @@ async def sweep_streams(
     prompts = stream_prompts(folder, distinct_texts(2000))
     copies = copy_repositories(REPOSITORIES[:1], folder / "llm", (plan.llm,), lambda text: text)
     streams = []
-    async with serving(copies, folder / "run llm") as server:
+    async with serving(copies, folder / "run-llm") as server:
         for concurrency in plan.llm_concurrencies:
             stream = await asyncio.to_thread(
                 run_stream_load, analyzer, server.grpc_url, plan.llm, concurrency, prompts
