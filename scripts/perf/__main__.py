@@ -19,11 +19,13 @@ from orchestrator.triton import TritonError
 from scripts.perf.binary import PerfAnalyzerMissingError, find_perf_analyzer
 from scripts.perf.load import LoadFailedError
 from scripts.perf.report import as_json, targets, write_report
+from scripts.perf.repository import Setting
 from scripts.perf.sweeps import (
     CONCURRENCIES,
     EMBEDDER,
     ROOT,
     ROUTER,
+    VARIANTS,
     Measurements,
     Plan,
     has_llm,
@@ -37,7 +39,7 @@ def main() -> int:
     try:
         measurements = asyncio.run(measure(arguments))
         report = write_report(arguments.output, measurements, machine())
-    except (PerfAnalyzerMissingError, LoadFailedError, TritonError, OSError) as error:
+    except (PerfAnalyzerMissingError, LoadFailedError, TritonError, OSError, ValueError) as error:
         print(f"scripts/perf_analyzer: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -56,11 +58,26 @@ def parse_arguments() -> argparse.Namespace:
         prog="scripts/perf_analyzer",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="example: scripts/perf_analyzer --only router --concurrency 1,64 --window-ms 5000",
+        epilog=(
+            "examples:\n  scripts/perf_analyzer --only router --concurrency 1,64 --window-ms 5000\n"
+            "  scripts/perf_analyzer --only embedder --skip-unbatched "
+            "--set embedder.max_queue_delay_microseconds=2000"
+        ),
     )
     parser.add_argument("--only", choices=("embedder", "router", "llm"), action="append")
     parser.add_argument("--concurrency", type=numbers, default=CONCURRENCIES, metavar="1,8,64")
     parser.add_argument("--streams", type=numbers, default=(1, 8, 32), metavar="1,8,32")
+    parser.add_argument(
+        "--set",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="MODEL.NAME=VALUE",
+        help="try a setting of config.pbtxt, or openvino.PROPERTY, in a copy of the repository",
+    )
+    parser.add_argument(
+        "--skip-unbatched", action="store_true", help="no second sweep with dynamic batching off"
+    )
     parser.add_argument("--window-ms", type=int, default=2000, help="three windows a measurement")
     parser.add_argument("--llm", default="llm_small", help="the language model to stream from")
     parser.add_argument(
@@ -83,6 +100,13 @@ def numbers(text: str) -> tuple[int, ...]:
     return values
 
 
+def setting(text: str) -> Setting:
+    try:
+        return Setting.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 async def measure(arguments: argparse.Namespace) -> Measurements:
     only = set(arguments.only or ("embedder", "router", "llm"))
     models = {"embedder": EMBEDDER, "router": ROUTER}
@@ -90,6 +114,8 @@ async def measure(arguments: argparse.Namespace) -> Measurements:
         concurrencies=arguments.concurrency,
         window_ms=arguments.window_ms,
         models=[model for name, model in models.items() if name in only],
+        settings=arguments.set,
+        variants=VARIANTS[:1] if arguments.skip_unbatched else VARIANTS,
         llm=arguments.llm,
         llm_concurrencies=arguments.streams,
     )

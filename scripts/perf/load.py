@@ -16,6 +16,8 @@ from scripts.perf.binary import PerfAnalyzer
 # perf_analyzer takes three windows, whatever the stability asked for.
 WINDOWS = 3
 START_ALLOWANCE_S = 120
+# A window in which no request begins and ends is taken again, longer.
+WINDOW_STEPS = (1, 4, 16)
 
 
 class LoadFailedError(RuntimeError):
@@ -59,33 +61,23 @@ def run_load(
     window_ms: int,
     extra: Sequence[str] = (),
 ) -> Load:
-    with tempfile.TemporaryDirectory(prefix="fleet-perf-") as folder:
-        table = Path(folder) / "latency.csv"
+    """Raises LoadFailedError."""
+    for longer in WINDOW_STEPS:
         before = _statistics(url)
-        finished = subprocess.run(
-            [
-                str(analyzer.path),
-                *["-m", model, "-u", url, "-i", "grpc", "--async"],
-                *["--input-data", str(input_data), "--concurrency-range", str(concurrency)],
-                *["--measurement-interval", str(window_ms), "--stability-percentage", "999"],
-                *["--max-trials", str(WINDOWS), "-f", str(table)],
-                *extra,
-            ],
-            env=analyzer.environment(),
-            capture_output=True,
-            text=True,
-            timeout=START_ALLOWANCE_S + 4 * WINDOWS * window_ms / 1000,
-            check=False,
+        row, said = _measure(
+            analyzer,
+            *["-m", model, "-u", url, "-i", "grpc", "--async"],
+            *["--input-data", str(input_data), "--concurrency-range", str(concurrency)],
+            *["--measurement-interval", str(longer * window_ms), *extra],
+            timeout_s=START_ALLOWANCE_S + 4 * WINDOWS * longer * window_ms / 1000,
         )
-        after = _statistics(url)
-        rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
-        if not rows:
-            said = [line for line in (finished.stdout + finished.stderr).splitlines() if line]
-            raise LoadFailedError(
-                f"perf_analyzer measured nothing for {model} at {concurrency}: "
-                f"{' / '.join(said[-2:]) or 'no output'}"
-            )
-    row = rows[0]
+        shares = _shares(before, _statistics(url))
+        if row or "larger time window" not in said:
+            break
+    if not row:
+        raise LoadFailedError(
+            f"perf_analyzer measured nothing for {model} at {concurrency}: {said or 'no output'}"
+        )
     return Load(
         model=model,
         concurrency=concurrency,
@@ -93,8 +85,31 @@ def run_load(
         p50_ms=float(row["p50 latency"]) / 1000,
         p95_ms=float(row["p95 latency"]) / 1000,
         p99_ms=float(row["p99 latency"]) / 1000,
-        shares=_shares(before, after),
+        shares=shares,
     )
+
+
+def _measure(
+    analyzer: PerfAnalyzer, *arguments: str, timeout_s: float
+) -> tuple[dict[str, str], str]:
+    """The row of perf_analyzer's table, empty when it has none, and its last words."""
+    with tempfile.TemporaryDirectory(prefix="fleet-perf-") as folder:
+        table = Path(folder) / "latency.csv"
+        stability = ["--stability-percentage", "999", "--max-trials", str(WINDOWS)]
+        try:
+            finished = subprocess.run(
+                [str(analyzer.path), *arguments, *stability, "-f", str(table)],
+                env=analyzer.environment(),
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {}, f"not done after {timeout_s:.0f} s"
+        rows = list(csv.DictReader(table.read_text().splitlines())) if table.exists() else []
+    said = [line for line in (finished.stdout + finished.stderr).splitlines() if line]
+    return (rows[0] if rows else {}), " / ".join(said[-2:])
 
 
 def _statistics(url: str) -> dict[str, dict[str, Any]]:

@@ -11,8 +11,14 @@ from pathlib import Path
 from orchestrator.triton import TritonConfig, TritonServer
 from scripts.perf.binary import PerfAnalyzer
 from scripts.perf.direct import direct_throughput
-from scripts.perf.load import Load, run_load, write_input_data
-from scripts.perf.repository import Edit, copy_repositories, without_block
+from scripts.perf.load import WINDOWS, Load, run_load, write_input_data
+from scripts.perf.repository import (
+    Edit,
+    Setting,
+    copy_repositories,
+    with_settings,
+    without_batching,
+)
 from scripts.perf.streaming import StreamLoad, run_stream_load, stream_prompts
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +29,7 @@ ROUTER_MODELS = (
     *[EMBEDDER, "task_classifier", "complexity_classifier", "risk_classifier"],
     ROUTER,
 )
+VARIANTS = ("as configured", "dynamic batching off")
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128)
 # More texts than one measurement sends, so that none comes round again.
 TEXTS_PER_LOAD = 30_000
@@ -36,6 +43,9 @@ class Plan:
     concurrencies: Sequence[int] = CONCURRENCIES
     window_ms: int = 2000
     models: Sequence[str] = (EMBEDDER, ROUTER)
+    settings: Sequence[Setting] = ()
+    """Tried instead of what the repository has."""
+    variants: Sequence[str] = VARIANTS
     llm: str = "llm_small"
     llm_concurrencies: Sequence[int] = (1, 8, 32)
 
@@ -67,24 +77,26 @@ async def sweep_router(
     texts = distinct_texts(DIRECT_TEXTS)
     version = ROOT / "model_repository" / EMBEDDER / "1"
     series = itertools.count(1)
+    needed = ROUTER_MODELS if ROUTER in plan.models else plan.models
 
     async def direct() -> None:
-        rate = await asyncio.to_thread(direct_throughput, version, texts, 6.0)
+        seconds = WINDOWS * plan.window_ms / 1000
+        rate = await asyncio.to_thread(direct_throughput, version, texts, seconds)
         tell(f"OpenVINO directly, batch 32: {rate:.0f} texts/s")
         results.direct.append(rate)
 
     await direct()
     variants: list[tuple[str, Edit, list[Load]]] = [
-        ("as configured", lambda config: config, results.batched),
-        (
-            "dynamic batching off",
-            lambda config: without_block(config, "dynamic_batching"),
-            results.unbatched,
-        ),
+        ("as configured", with_settings(plan.settings), results.batched),
+        ("dynamic batching off", without_batching, results.unbatched),
     ]
     for name, edit, loads in variants:
-        copies = copy_repositories(REPOSITORIES, folder / name, ROUTER_MODELS, edit)
-        async with serving(copies, folder / f"run {name}") as server:
+        if name not in plan.variants:
+            continue
+        # Triton starts its stubs through a shell: no blank may be in their path.
+        slug = name.replace(" ", "-")
+        copies = copy_repositories(REPOSITORIES, folder / slug, needed, edit)
+        async with serving(copies, folder / f"run-{slug}") as server:
             for model in plan.models:
                 for concurrency in plan.concurrencies:
                     fresh = distinct_texts(TEXTS_PER_LOAD, next(series))
@@ -112,9 +124,9 @@ async def sweep_streams(
     plan: Plan, analyzer: PerfAnalyzer, folder: Path, tell: Tell
 ) -> list[StreamLoad]:
     prompts = stream_prompts(folder, distinct_texts(2000))
-    copies = copy_repositories(REPOSITORIES[:1], folder / "llm", (plan.llm,), lambda text: text)
+    copies = copy_repositories(REPOSITORIES[:1], folder / "llm", (plan.llm,), with_settings(()))
     streams = []
-    async with serving(copies, folder / "run llm") as server:
+    async with serving(copies, folder / "run-llm") as server:
         for concurrency in plan.llm_concurrencies:
             stream = await asyncio.to_thread(
                 run_stream_load, analyzer, server.grpc_url, plan.llm, concurrency, prompts

@@ -152,6 +152,14 @@ def test_an_unknown_model_is_refused_with_the_known_ones(chat_models: Any, name:
         chat_models.get(name)
 
 
+def test_a_name_that_leads_out_of_the_repository_is_unknown(tmp_path: Path) -> None:
+    make_chat_model(tmp_path, "outside")
+    (tmp_path / "repository").mkdir()
+
+    with pytest.raises(errors.ModelFilesError, match="known: none"):
+        model_prompts.ChatModels(tmp_path / "repository").get("../outside")
+
+
 @pytest.mark.parametrize(
     ("messages", "tools", "reason"),
     [
