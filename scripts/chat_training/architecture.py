@@ -23,7 +23,7 @@ class Size:
 
 SIZES = {
     "small": Size("small", width=128, layers=4, heads=4, feed_forward=384, peak_learning_rate=6e-3),
-    "large": Size("large", width=256, layers=8, heads=8, feed_forward=768, peak_learning_rate=4e-3),
+    "large": Size("large", width=256, layers=6, heads=8, feed_forward=768, peak_learning_rate=4e-3),
 }
 
 
