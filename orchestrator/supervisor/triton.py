@@ -40,6 +40,7 @@ class TritonUnit(Unit):
                 http_port=settings.http_port,
                 metrics_port=settings.metrics_port,
                 log_file=log,
+                auto_complete=False,  # every config.pbtxt of ours is complete: a faster start
                 environment=env,
                 drain_timeout_s=drain_s,
             ),
