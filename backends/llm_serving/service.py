@@ -215,7 +215,11 @@ class LlmService:
 
     def _cancelled(self, request_id: int) -> None:
         self._engine.cancel(request_id)
-        self._fail(request_id, RequestCancelled("the request was cancelled"), "cancelled")
+        active = self._drop(request_id)
+        if active is not None:
+            self._metrics.ended("cancelled")
+            error = RequestCancelled("the request was cancelled")
+            self._senders.end_cancelled(active.responder, error)
 
     def _fail(self, request_id: int, error: LlmError, reason: str) -> None:
         active = self._drop(request_id)
