@@ -49,6 +49,8 @@ class ServerProgram:
             "save": "",
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
+            # A title is written over the environment, by which the supervisor knows its processes.
+            "set-proc-title": "no",
             "logfile": str(folder / "redis.log"),
         }
         return [str(self.path), *(part for k, v in options.items() for part in (f"--{k}", v))]

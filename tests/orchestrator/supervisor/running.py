@@ -111,4 +111,4 @@ def _name(pid: int) -> str:
     if "backends.openvino_genai.engine_process" in argv:
         folder = next(word for word in argv if word.endswith("/1"))
         return f"engine {Path(folder).parent.name}"
-    return program.split(" ")[0]  # redis-server shows its address in its name
+    return program

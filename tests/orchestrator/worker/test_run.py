@@ -170,7 +170,7 @@ async def test_a_defect_fails_its_run_without_telling_what_was_said() -> None:
 
 async def test_a_run_ends_at_its_timeout() -> None:
     async with working([[asyncio.Event()]]) as fleet:
-        ended = await fleet.ended(await fleet.start("hi", timeout_ms=50))
+        ended = await fleet.ended(await fleet.start("hi", timeout_ms=2_000))
         stopped = fleet.model.stopped
     assert ended.error is not None
     assert ended.error.reason == "DEADLINE_EXCEEDED"
