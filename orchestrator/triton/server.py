@@ -160,7 +160,9 @@ class TritonServer:
         if missing:
             await self._launcher.end(process, drain=False)
             raise ModelNotLoadedError(missing)
-        return Watcher(self._launcher, process, self._emit, self._policy)
+        watcher = Watcher(self._launcher, process, self._emit, self._policy)
+        await watcher.take_stock()
+        return watcher
 
     def _on_progress(self, progress: Progress) -> None:
         self._emit(Kind.PROGRESS, str(progress))

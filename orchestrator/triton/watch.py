@@ -84,9 +84,16 @@ class Watcher:
             # Beside the watch, which must see a death or a hang also while a model loads.
             reloads.create_task(self._reload(model, self.process))
 
-    async def _dead_stubs(self) -> list[Stub]:
+    async def take_stock(self) -> list[Stub]:
+        """Sees which stubs run; returns those that ran before and do not now.
+
+        First called before anyone is told that the server serves: what dies then is missed.
+        """
         alive = await asyncio.to_thread(find_stubs, self.launcher.runtime.shm_prefix)
-        missing = self._ledger.observe(alive)
+        return self._ledger.observe(alive)
+
+    async def _dead_stubs(self) -> list[Stub]:
+        missing = await self.take_stock()
         if not missing:
             return []
         ready = {s.name for s in await self.launcher.control.index() if s.state == READY}
@@ -140,10 +147,11 @@ class Watcher:
                 continue
             break
         self.restarts += 1
-        self._begin_anew(missing)
+        await self._begin_anew(missing)
 
-    def _begin_anew(self, missing: Mapping[str, str]) -> None:
+    async def _begin_anew(self, missing: Mapping[str, str]) -> None:
         self._ledger, self._due = StubLedger(), {}
+        await self.take_stock()
         self._reloads_here = self._failed_probes = 0
         for model, reason in missing.items():
             self.emit(Kind.MODEL_FAILED, f"model {model!r} does not load: {reason}", model)
