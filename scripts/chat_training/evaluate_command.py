@@ -46,3 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wrong += not right
     print(f"\n{wrong} wrong lines in the conversation")
     return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
