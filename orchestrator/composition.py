@@ -35,7 +35,7 @@ from orchestrator.ports.auth import Authenticator
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, Toolbox, Worker
 from orchestrator.telemetry.metrics import ProcessMetrics
 from orchestrator.toolbox.call import ToolCallHandler
 from orchestrator.worker.step import StepHandler, StepSettings
@@ -95,17 +95,11 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
                     lease_s=section.lease_s,
                 ),
             )
-            loop = LoopSettings(
-                worker=_worker_name("worker"),
-                slots=section.slots,
-                lease_s=section.lease_s,
-                grace_s=section.grace_s,
-            )
             await _work(
                 kind=WorkKind.REASON,
                 state=state,
                 handler=handler,
-                settings=loop,
+                settings=_loop_settings("worker", section),
                 counted=counted,
                 metrics=metrics,
                 stopping=stopping,
@@ -121,17 +115,11 @@ async def serve_toolbox(settings: Settings, stopping: asyncio.Event) -> None:
             handler = ToolCallHandler(
                 state.runs, AgentBook(state.agents), _tools(settings), counted
             )
-            loop = LoopSettings(
-                worker=_worker_name("toolbox"),
-                slots=section.slots,
-                lease_s=section.lease_s,
-                grace_s=section.grace_s,
-            )
             await _work(
                 kind=WorkKind.TOOL,
                 state=state,
                 handler=handler,
-                settings=loop,
+                settings=_loop_settings("toolbox", section),
                 counted=counted,
                 metrics=metrics,
                 stopping=stopping,
@@ -251,5 +239,10 @@ def _metrics(role: str, port: int) -> Iterator[ProcessMetrics]:
         yield metrics
 
 
-def _worker_name(role: str) -> str:
-    return f"{role}/{socket.gethostname()}/{os.getpid()}"
+def _loop_settings(role: str, section: Worker | Toolbox) -> LoopSettings:
+    return LoopSettings(
+        worker=f"{role}/{socket.gethostname()}/{os.getpid()}",
+        slots=section.slots,
+        lease_s=section.lease_s,
+        grace_s=section.grace_s,
+    )

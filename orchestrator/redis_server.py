@@ -15,6 +15,7 @@ from pathlib import Path
 OLDEST = (7, 0)
 READY_S = 20.0
 STOP_S = 10.0
+PROBE_S = 1.0
 NAMES = ("redis-server", "valkey-server")
 HOST = "127.0.0.1"
 
@@ -144,7 +145,7 @@ class RedisServer:
         )
         try:
             async with asyncio.timeout(READY_S):
-                while not await self._answers():
+                while not await answers(self._port):
                     if self._process.returncode is not None:
                         raise RedisServerError(f"Redis ended at its start: {self._last_words()}")
                     await asyncio.sleep(0.02)
@@ -175,17 +176,6 @@ class RedisServer:
                 process.kill()
         await process.wait()
 
-    async def _answers(self) -> bool:
-        try:
-            reader, writer = await asyncio.open_connection(HOST, self._port)
-            writer.write(b"PING\r\n")
-            answer = await reader.readline()
-            writer.close()
-            await writer.wait_closed()
-        except OSError:
-            return False
-        return answer == b"+PONG\r\n"
-
     def _last_words(self) -> str:
         log = self._folder / "redis.log"
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
@@ -197,6 +187,20 @@ class RedisServer:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+
+async def answers(port: int) -> bool:
+    """Whether a server on loopback answers a PING there within a second."""
+    try:
+        async with asyncio.timeout(PROBE_S):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            writer.write(b"PING\r\n")
+            answer = await reader.readline()
+            writer.close()
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        return False
+    return answer == b"+PONG\r\n"
 
 
 def _is_free(port: int) -> bool:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.redis_server import HOST, RedisServerError, find_program
+from orchestrator.redis_server import RedisServerError, answers, find_program
 from orchestrator.settings import Redis
 from orchestrator.supervisor.process import ProcessUnit, Spec
 from orchestrator.supervisor.unit import Say, StartError
-
-_PROBE_S = 1.0
 
 
 def redis_unit(
@@ -36,7 +33,7 @@ def redis_unit(
     }
 
     async def ready() -> bool:
-        return await _answers(settings.port)
+        return await answers(settings.port)
 
     spec = Spec(
         name="redis",
@@ -46,16 +43,3 @@ def redis_unit(
         ready=ready,
     )
     return ProcessUnit(spec, say)
-
-
-async def _answers(port: int) -> bool:
-    try:
-        async with asyncio.timeout(_PROBE_S):
-            reader, writer = await asyncio.open_connection(HOST, port)
-            writer.write(b"PING\r\n")
-            answer = await reader.readline()
-            writer.close()
-            await writer.wait_closed()
-    except (OSError, TimeoutError):
-        return False
-    return answer == b"+PONG\r\n"
