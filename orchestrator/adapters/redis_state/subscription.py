@@ -92,7 +92,8 @@ class Subscription:
             await self._receive(connection)
         finally:
             self._orders = asyncio.Queue()
-            sending.cancel()
+            # Before the connection is closed: the driver fails oddly when it sends on a closed one.
+            await _stop(sending)
 
     async def _send(
         self, connection: AbstractConnection, orders: asyncio.Queue[tuple[str, ...]]
@@ -123,3 +124,5 @@ async def _stop(task: asyncio.Task[None]) -> None:
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=0.1)
+    if not task.cancelled():
+        task.exception()

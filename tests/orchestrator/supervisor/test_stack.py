@@ -151,12 +151,14 @@ def start_stack_over(home: Path) -> RunningStack:
 
 
 def test_ctrl_c_leaves_no_process_and_no_shared_memory(tmp_path: Path) -> None:
-    before = set(Path("/dev/shm").iterdir())
     running = start_stack(tmp_path)
+    record = runtime_folder(tmp_path) / "triton" / "server.json"
+    prefix = json.loads(record.read_text())["shm_prefix"]
+    assert list(Path("/dev/shm").glob(f"{prefix}*"))
     running.supervisor.send_signal(signal.SIGINT)
     assert running.supervisor.wait(STOPPED_WITHIN_S) == 0
     assert leftovers.find(runtime_folder(tmp_path)) == []
-    assert not [p for p in set(Path("/dev/shm").iterdir()) - before if "triton" in p.name]
+    assert list(Path("/dev/shm").glob(f"{prefix}*")) == []
 
 
 def test_a_taken_port_is_one_sentence_and_leaves_nothing(
