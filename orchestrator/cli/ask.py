@@ -6,7 +6,7 @@ import click
 
 from orchestrator.cli.connection import FAILED, address_option, call
 from orchestrator.cli.render import EventPrinter, dim, one_line, usage_line
-from orchestrator.client import FleetClient
+from orchestrator.client import CallError, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 
 
@@ -36,7 +36,7 @@ def ask(
     async def work(client: FleetClient) -> int:
         printer = EventPrinter()
         finished: runs_pb2.RunEvent | None = None
-        async for event in client.ask(request):
+        async for event in client.ask(request, on_wait=_say_waiting):
             if as_json:
                 click.echo(one_line(event))
             else:
@@ -50,6 +50,11 @@ def ask(
         return outcome(finished.finished)
 
     call(address, work)
+
+
+def _say_waiting(error: CallError) -> None:
+    why = error.message if error.reason else "the service does not answer"
+    click.echo(dim(f"· {why}; trying again for up to 30 s"), err=True)
 
 
 def outcome(finished: runs_pb2.Finished) -> int:

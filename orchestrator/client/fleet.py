@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Self, TypeVar
 
@@ -58,17 +58,22 @@ class FleetClient:
             yield cls(channel, api_key)
 
     async def ask(
-        self, request: runs_pb2.StartRunRequest, *, patience_s: float = 30.0
+        self,
+        request: runs_pb2.StartRunRequest,
+        *,
+        patience_s: float = 30.0,
+        on_wait: Callable[[CallError], None] = lambda _: None,
     ) -> AsyncGenerator[runs_pb2.RunEvent, None]:
         """Yields the run's events, each once and in order, up to `finished`.
 
         A service that goes away meanwhile is waited for, at most `patience_s`
         without an event; the run is then followed from where it was. A missing
         `request_id` is made, so that the run is started once whatever happens.
+        `on_wait` is told why, once for each time it has to be waited for.
         """
         if not request.request_id:
             request.request_id = uuid.uuid4().hex
-        run_id, seq, since = "", 0, time.monotonic()
+        run_id, seq, since, told = "", 0, time.monotonic(), False
         while True:
             try:
                 stream = (
@@ -80,7 +85,7 @@ class FleetClient:
                     else self._runs.Ask(request, metadata=self._metadata)
                 )
                 async for event in stream:
-                    since = time.monotonic()
+                    since, told = time.monotonic(), False
                     if run_id and event.seq <= seq:
                         continue  # the snapshot that begins every watch
                     run_id, seq = event.run_id, event.seq
@@ -91,6 +96,9 @@ class FleetClient:
                 failed = call_error(error)
                 if not failed.retryable or time.monotonic() - since > patience_s:
                     raise failed from None
+                if not told:
+                    on_wait(failed)
+                    told = True
             await asyncio.sleep(_RETRY_EVERY_S)
 
     async def watch(

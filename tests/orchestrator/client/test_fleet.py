@@ -58,13 +58,18 @@ async def test_a_question_asked_before_anything_listens_is_started_once() -> Non
         async with serving_over(state) as probe:
             port = probe.server.port
         async with FleetClient.open(f"127.0.0.1:{port}") as client:
-            asking = client.ask(runs_pb2.StartRunRequest(input="hi"))
+            told: list[CallError] = []
+            asking = client.ask(runs_pb2.StartRunRequest(input="hi"), on_wait=told.append)
             first = asyncio.ensure_future(anext(asking))
+            async with asyncio.timeout(10):
+                while not told:  # noqa: ASYNC110 - the client tells, it has no event
+                    await asyncio.sleep(0.01)
             async with serving_over(state, address=f"127.0.0.1:{port}"):
                 assert (await asyncio.wait_for(first, 20)).HasField("snapshot")
                 await asking.aclose()
         runs = await state.runs.list("default", session_id="", limit=10, token="")
     assert len(runs.items) == 1
+    assert [error.code for error in told] == [grpc.StatusCode.UNAVAILABLE]
 
 
 async def test_patience_ends_with_what_was_wrong() -> None:
