@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 import grpc
 
-from orchestrator.client.errors import call_error
+from orchestrator.client.errors import CallError, call_error
 from orchestrator.rpc.pb.fleet.v1 import (
     agents_pb2,
     agents_pb2_grpc,
