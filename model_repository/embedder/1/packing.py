@@ -44,7 +44,8 @@ def pack(texts: Sequence[Sequence[int]]) -> PackedTexts:
             used.append(0)
         rows[text], starts[text] = row, used[row]
         used[row] += lengths[text]
-    shape = (len(used), -(-max(used) // LENGTH_STEP) * LENGTH_STEP)
+    length = capacity if len(used) > 1 else used[0]
+    shape = (len(used), -(-length // LENGTH_STEP) * LENGTH_STEP)
     input_ids, position_ids, text_numbers = (np.zeros(shape, np.int64) for _ in range(3))
     numbers, held = [0] * len(texts), [0] * len(used)
     for text, tokens in enumerate(texts):
