@@ -25,11 +25,22 @@ def check_environment(config: TritonConfig, found: Installation) -> None:
     for repository in config.repositories:
         if not repository.is_dir():
             raise UnfitEnvironmentError(f"the model repository {repository} is not a folder")
+    check_paths((config.runtime_dir, *config.repositories))
     if found.stub is not None:
         check_glibc(os.confstr("CS_GNU_LIBC_VERSION") or "")
         check_stub(found.stub)
         check_numpy(_installed_version("numpy"))
     check_shared_memory(shutil.disk_usage(SHM).free)
+
+
+def check_paths(folders: Iterable[Path]) -> None:
+    """Triton starts a model's Python process through a shell and quotes nothing."""
+    for folder in folders:
+        if any(character.isspace() for character in str(folder.resolve())):
+            raise UnfitEnvironmentError(
+                f"the folder {str(folder.resolve())!r} has a blank in its name, and Triton can't "
+                "start its Python models from there: move it to a path without blanks"
+            )
 
 
 def check_glibc(version: str) -> None:

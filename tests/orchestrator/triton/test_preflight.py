@@ -9,6 +9,7 @@ from orchestrator.triton import TritonConfig, UnfitEnvironmentError
 from orchestrator.triton.preflight import (
     check_glibc,
     check_numpy,
+    check_paths,
     check_shared_memory,
     check_stub,
     choose_ports,
@@ -24,6 +25,12 @@ def test_a_new_enough_c_library_is_taken(version: str) -> None:
 def test_an_old_or_other_c_library_is_refused(version: str) -> None:
     with pytest.raises(UnfitEnvironmentError, match=r"needs glibc 2\.35 or newer"):
         check_glibc(version)
+
+
+def test_a_folder_with_a_blank_in_its_name_is_refused() -> None:
+    check_paths([Path("/srv/fleet")])
+    with pytest.raises(UnfitEnvironmentError, match="'/srv/my fleet/run' has a blank"):
+        check_paths([Path("/srv/fleet"), Path("/srv/my fleet/run")])
 
 
 def test_numpy_2_is_refused_with_what_to_do() -> None:
