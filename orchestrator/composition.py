@@ -146,6 +146,8 @@ async def _work(
         metrics.set_ready(False)
         loop.stop()
         await running
+        if reaping.done():
+            reaping.result()  # it never ends but by a defect: say which
     finally:
         reaping.cancel()
         stopped.cancel()

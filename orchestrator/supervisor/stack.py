@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -38,10 +37,6 @@ class Stack:
         self._home = settings.home.resolve()
         self._units: list[Unit] = []
         self._held = ExitStack()
-
-    @property
-    def units(self) -> Sequence[Unit]:
-        return tuple(self._units)
 
     @property
     def record(self) -> StackRecord:

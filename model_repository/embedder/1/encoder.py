@@ -35,13 +35,10 @@ class TextEncoder:
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_TOKENS)
-        # All of it is kept: the request's memory belongs to it.
-        self._core = ov.Core()
-        self._model = self._core.read_model(folder / "model.xml")
-        self._compiled = self._core.compile_model(
-            self._model, "CPU", {"PERFORMANCE_HINT": HINT, **settings}
+        compiled = ov.compile_model(
+            folder / "model.xml", "CPU", {"PERFORMANCE_HINT": HINT, **settings}
         )
-        self._request = self._compiled.create_infer_request()
+        self._request = compiled.create_infer_request()
 
     def encode(self, texts: Sequence[str]) -> Embeddings:
         if not texts:

@@ -206,4 +206,5 @@ async def test_waiting_for_work_ends_when_work_comes(state: State) -> None:
 
 async def test_waiting_for_work_gives_up_in_time(state: State) -> None:
     await claimed(state)
-    await state.runs.wait_for_work(WorkKind.TOOL, timeout_s=0.01)
+    async with asyncio.timeout(10):
+        await state.runs.wait_for_work(WorkKind.TOOL, timeout_s=0.01)
