@@ -40,14 +40,35 @@ class Budget(Value):
     max_cost_micros: int = Field(default=0, ge=0)
 
 
+class ClientTool(Value):
+    """A tool that the caller runs. `parameters_json` is a JSON Schema of an object."""
+
+    name: str
+    description: str = ""
+    parameters_json: str = "{}"
+
+
 class AgentSpec(Value):
+    """What an agent is.
+
+    `approvals` names tools whose calls a person approves first, `agents` those it may
+    start as tools, `handovers` those it may give the session to. An interrupt that
+    nobody answers within `interrupt_timeout_ms` (0: the service's default) is answered
+    with an error that the model sees. `timeout_ms` does not count interrupted time.
+    """
+
     description: str = ""
     system_prompt: str = ""
     tools: tuple[str, ...] = ()
+    client_tools: tuple[ClientTool, ...] = ()
+    approvals: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    handovers: tuple[str, ...] = ()
     policy: ModelPolicy = ModelPolicy()
     sampling: Sampling = Sampling()
     budget: Budget = Budget()
     timeout_ms: int = Field(default=0, ge=0)
+    interrupt_timeout_ms: int = Field(default=0, ge=0)
 
 
 class Agent(Value):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from orchestrator.domain.base import Value
+from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.runs import RunError, RunState, Usage
 
@@ -62,10 +63,24 @@ class StepRestarted(Value):
     reason: str
 
 
+class SubRunStarted(Value):
+    """The call is a run of another agent, in a session of its own."""
+
+    kind: Literal["sub_run_started"] = "sub_run_started"
+    call_id: str
+    run_id: str
+    agent: str
+
+
 class Interrupted(Value):
+    """The run waits for somebody outside, `ttl_ms` from the event's time on."""
+
     kind: Literal["interrupted"] = "interrupted"
-    reason: str
-    call: ToolCall | None = None
+    interrupt_id: str
+    reason: InterruptKind
+    call: ToolCall
+    detail: str = ""
+    ttl_ms: int = 0
 
 
 class Finished(Value):
@@ -83,6 +98,7 @@ Payload = Annotated[
     | ToolCallRequested
     | ToolCallFinished
     | StepRestarted
+    | SubRunStarted
     | Interrupted
     | Finished,
     Field(discriminator="kind"),

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from orchestrator.domain.agents import Budget
 from orchestrator.domain.base import Value
+from orchestrator.domain.interrupts import Interrupt
 from orchestrator.domain.messages import ToolCall
 
 
@@ -59,10 +60,27 @@ class RunError(Value):
 
 
 class PendingCall(Value):
-    """A tool call of the current step; `content` is None until it has finished."""
+    """A tool call of the current step; `content` is None until it has finished.
+
+    `interrupt` is set while somebody outside has to answer, `approved` once a person
+    agreed, `child_run_id` when the call is a run of another agent. `asked` counts
+    the interrupts of this call.
+    """
 
     call: ToolCall
     content: str | None = None
+    interrupt: Interrupt | None = None
+    approved: bool = False
+    asked: int = 0
+    child_run_id: str = ""
+
+
+class Parent(Value):
+    """The call of another run that this run answers. `depth` is 1 for a child, 2 for its child."""
+
+    run_id: str
+    item_key: str
+    depth: int = Field(ge=1)
 
 
 class StepRecord(Value):
@@ -80,7 +98,10 @@ class StepRecord(Value):
 
 
 class Run(Value):
-    """The durable state of a run. Bounded: it holds no history, only the step's open calls."""
+    """The durable state of a run. Bounded: it holds no history, only the step's open calls.
+
+    Times are the store's, of the Unix epoch; `timeout_ms` 0 is none.
+    """
 
     run_id: str
     tenant: str
@@ -96,9 +117,11 @@ class Run(Value):
     timeout_ms: int = 0
     priority: int = 0
     labels: Mapping[str, str] = Field(default_factory=dict)
+    parent: Parent | None = None
     usage: Usage = Usage()
     result: str = ""
     error: RunError | None = None
+    paused_ms: int = 0  # spent interrupted
     created_ms: int = 0
     updated_ms: int = 0
     finished_ms: int = 0

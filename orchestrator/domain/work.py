@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from orchestrator.domain.base import Value
-from orchestrator.domain.messages import ToolCall
+from orchestrator.domain.messages import Message, ToolCall
 from orchestrator.domain.runs import Run
 
 
@@ -17,12 +17,18 @@ class WorkKind(StrEnum):
 
 
 class WorkItem(Value):
-    """One unit that is leased, executed and committed: (run, step) or (run, step, call)."""
+    """One unit that is leased, executed and committed: (run, step) or (run, step, call).
+
+    `delay_ms`: it is not claimed before so much time after it was queued.
+    `parent_run_id`: of a run that another one started; when that has ended, so does this.
+    """
 
     kind: WorkKind
     run_id: str
     step: int
     call: ToolCall | None = None
+    delay_ms: int = 0
+    parent_run_id: str = ""
 
     @property
     def key(self) -> str:
@@ -43,8 +49,34 @@ class Lease(Value):
 
 
 class Claim(Value):
-    """A lease with the run as it was when claimed; `version` guards the commit."""
+    """A lease with the run as it was when claimed; `version` guards the commit.
+
+    `history` holds the session's newest messages, as many as were asked for. With
+    `cancel_requested` the run is to end now. `now_ms` is the store's time of the claim,
+    `waited_ms` how long the item was ready before it.
+    """
 
     lease: Lease
     run: Run
     version: int
+    history: tuple[Message, ...] = ()
+    cancel_requested: bool = False
+    now_ms: int = 0
+    waited_ms: int = 0
+
+
+class DeadLetter(Value):
+    """A run that failed because an item of it was tried in vain, with what is known."""
+
+    entry_id: str
+    tenant: str
+    run_id: str
+    session_id: str
+    agent: str
+    item_key: str
+    step: int
+    attempts: int
+    reason: str
+    message: str
+    worker: str
+    time_ms: int

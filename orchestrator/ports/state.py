@@ -14,7 +14,7 @@ from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import Message
 from orchestrator.domain.runs import Run, StepRecord
 from orchestrator.domain.sessions import Session
-from orchestrator.domain.work import Claim, Lease, WorkKind
+from orchestrator.domain.work import Claim, DeadLetter, Lease, WorkKind
 
 T = TypeVar("T")
 
@@ -125,24 +125,49 @@ class LeaseState(StrEnum):
     CANCEL_REQUESTED = "cancel_requested"
 
 
+@dataclass(frozen=True, slots=True)
+class Versioned:
+    """A run and the version of it that was read."""
+
+    run: Run
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class TenantLoad:
+    """A tenant's place in the fair queue of one kind, over all shards.
+
+    `served` is what it was charged since ever (tokens of inference, or tool calls),
+    `queued` what is ready to be claimed, `running` what is leased.
+    """
+
+    tenant: str
+    weight: float
+    served: float
+    queued: int
+    running: int
+
+
 class RunStore(ABC):
     """Every write is one atomic script, safe to repeat: exactly once per operation."""
 
     @abstractmethod
     async def register(
-        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str
+        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str, near: str = ""
     ) -> Registration:
         """Binds a request id to a new run id, or returns what it is already bound to.
 
-        An empty `session_id` makes the id of a new session. The caller compares
-        fingerprints: another one means the request id was used for another body.
+        An empty `session_id` makes the id of a new session, in the shard of the run
+        `near` when that is given. The caller compares fingerprints: another one means
+        the request id was used for another body.
         """
 
     @abstractmethod
     async def submit(self, transition: Transition, *, session_labels: Mapping[str, str]) -> bool:
         """Accepts the run of a `Submitted` transition; creates its session when it is new.
 
-        Returns False, changing nothing, when that run was already accepted.
+        Returns False, changing nothing, when that run was already accepted. When a run
+        with a `parent` ends, the parent's item that is parked on it is queued again.
 
         Raises:
             NotFound: the session belongs to nobody or to another tenant.
@@ -152,12 +177,14 @@ class RunStore(ABC):
 
     @abstractmethod
     async def claim(
-        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int
+        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int, history: int = 0
     ) -> tuple[Claim, ...]:
         """Leases up to `limit` items, fairly among tenants; empty when there is no work.
 
         The first claim of a queued run makes it RUNNING and says so in an event;
-        a claim of an item that was claimed before appends STEP_RESTARTED.
+        a claim of a step that was claimed before appends STEP_RESTARTED. Each claim
+        brings the session's newest `history` messages. An item whose run's cancel was
+        asked, or whose parent run has ended, comes with `cancel_requested`.
         """
 
     @abstractmethod
@@ -177,8 +204,13 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    async def commit(self, claim: Claim, transition: Transition) -> None:
+    async def commit(
+        self, claim: Claim, transition: Transition, *, emitted: Sequence[Payload] = ()
+    ) -> None:
         """Writes the item's outcome and drops the lease, or does nothing.
+
+        `emitted` are events of the item that `emit` was not asked to write; they come
+        before the transition's.
 
         Raises:
             StaleLease: the lease is not held any more.
@@ -195,10 +227,45 @@ class RunStore(ABC):
         """
 
     @abstractmethod
-    async def cancel(self, tenant: str, run_id: str) -> Run:
-        """Ends the run when nobody works on it, else asks its workers to (`extend` tells them).
+    async def release(self, lease: Lease, *, delay_ms: int = 0, counts: bool = True) -> None:
+        """Gives an item back: it may be claimed again after the delay.
 
-        Returns the run as it is then; one that had ended before stays as it is.
+        Without `counts` the attempt is given back, too: the item was not at fault.
+
+        Raises:
+            StaleLease: the lease is not held any more.
+        """
+
+    @abstractmethod
+    async def change(self, transition: Transition, *, version: int) -> None:
+        """Writes a transition that belongs to no lease: an answer, a deadline.
+
+        Raises:
+            NotFound: the run is gone.
+            VersionConflict: the run changed since it was read: read, decide again.
+        """
+
+    @abstractmethod
+    async def overdue(self, *, limit: int) -> tuple[Versioned, ...]:
+        """Returns runs past their timeout that nobody works on. Interrupted time is not counted."""
+
+    @abstractmethod
+    def cancels(self) -> AsyncIterator[str]:
+        """Yields the ids of runs whose cancel is asked, as it happens.
+
+        It may miss some, and may repeat some: `extend` and `claim` tell for sure.
+        """
+
+    @abstractmethod
+    async def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
+        """Returns what the fair queue knows of each tenant that has or had work."""
+
+    @abstractmethod
+    async def cancel(self, tenant: str, run_id: str) -> Run:
+        """Ends the run when nobody works on it, else asks its workers to.
+
+        `cancels`, `extend` and the next `claim` tell them. Returns the run as it is
+        then; one that had ended before stays as it is.
 
         Raises:
             NotFound: no such run of this tenant.
@@ -206,7 +273,15 @@ class RunStore(ABC):
 
     @abstractmethod
     async def reap(self, *, limit: int) -> int:
-        """Queues items with expired leases again, fails runs out of attempts; returns how many."""
+        """Queues items with expired leases again, fails runs out of attempts; returns how many.
+
+        A run that fails so leaves a dead letter. Also makes delayed items ready whose
+        time has come.
+        """
+
+    @abstractmethod
+    async def read(self, tenant: str, run_id: str) -> Versioned:
+        """Raises NotFound, also for another tenant's run."""
 
     @abstractmethod
     async def get(self, tenant: str, run_id: str) -> Run:
@@ -218,6 +293,22 @@ class RunStore(ABC):
     @abstractmethod
     async def list(self, tenant: str, *, session_id: str, limit: int, token: str) -> Page[Run]:
         """Returns runs, newest first; an empty `session_id` means all of the tenant's."""
+
+
+class DeadLetters(ABC):
+    """What failed because it was tried in vain. Bounded: the oldest entries go."""
+
+    @abstractmethod
+    async def list(self, tenant: str, *, limit: int, token: str) -> Page[DeadLetter]:
+        """Returns entries, newest first."""
+
+    @abstractmethod
+    async def get(self, tenant: str, entry_id: str) -> DeadLetter:
+        """Raises NotFound, also for another tenant's entry."""
+
+    @abstractmethod
+    async def remove(self, tenant: str, entry_ids: Sequence[str]) -> int:
+        """Returns how many there were; others are left alone."""
 
 
 class EventFeed(ABC):
@@ -241,9 +332,10 @@ class EventFeed(ABC):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The four stores over one database."""
+    """The stores over one database."""
 
     agents: AgentStore
     sessions: SessionStore
     runs: RunStore
     feed: EventFeed
+    dead_letters: DeadLetters
