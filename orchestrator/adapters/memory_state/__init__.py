@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 from orchestrator.adapters.memory_state.agents import MemoryAgentStore
 from orchestrator.adapters.memory_state.database import Database
+from orchestrator.adapters.memory_state.dead_letters import MemoryDeadLetters
 from orchestrator.adapters.memory_state.feed import MemoryEventFeed
 from orchestrator.adapters.memory_state.runs import MemoryRunStore
 from orchestrator.adapters.memory_state.sessions import MemorySessionStore
@@ -33,4 +34,5 @@ async def open_memory_state(
         sessions=MemorySessionStore(database),
         runs=MemoryRunStore(database),
         feed=MemoryEventFeed(database),
+        dead_letters=MemoryDeadLetters(database),
     )

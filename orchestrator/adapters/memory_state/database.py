@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from orchestrator.adapters.memory_state.queue import Entry, FairQueue
+from orchestrator.adapters.memory_state.items import Items
+from orchestrator.adapters.memory_state.queue import Entry
 from orchestrator.domain.agents import Agent
 from orchestrator.domain.errors import NotFound
 from orchestrator.domain.events import Payload, RunEvent
@@ -15,13 +17,15 @@ from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import Message
 from orchestrator.domain.runs import Run, StepRecord
 from orchestrator.domain.sessions import Session
-from orchestrator.domain.work import WorkKind
+from orchestrator.domain.work import DeadLetter
 from orchestrator.ports.state import Limits, Registration
 
 
 @dataclass(slots=True)
 class StoredRun:
-    """`done` holds the nonce that committed each item, `open` the items that are not done."""
+    """`open` holds the items that are not done, `committed` the nonces of leases that were
+    committed, `paused_since_ms` when the run was interrupted, 0 while it is not.
+    """
 
     run: Run
     version: int = 1
@@ -29,13 +33,16 @@ class StoredRun:
     events: list[RunEvent] = field(default_factory=list)
     steps: list[StepRecord] = field(default_factory=list)
     open: dict[str, Entry] = field(default_factory=dict)
-    done: dict[str, str] = field(default_factory=dict)
+    committed: set[str] = field(default_factory=set)
+    paused_since_ms: int = 0
     expires_ms: int = 0
 
 
 @dataclass(slots=True)
 class StoredSession:
-    """`start` is where the messages of the active run begin, `waiting` what runs next."""
+    """`start` is where the messages of the active run begin, `cancel` the active run when
+    its cancel is asked, `waiting` what runs next.
+    """
 
     session_id: str
     tenant: str
@@ -72,13 +79,11 @@ class Database:
         self.runs: dict[str, StoredRun] = {}
         self.requests: dict[tuple[str, str], tuple[int, Registration]] = {}
         self.deleted_sessions: set[str] = set()
-        self.leased: dict[str, Entry] = {}
-        self.queues = {
-            kind: FairQueue(kind=kind, running_limit=limits.running_items, weights=limits.weights)
-            for kind in WorkKind
-        }
-        self.work = {kind: asyncio.Event() for kind in WorkKind}
+        self.live: Counter[str] = Counter()
+        self.dead_letters: dict[str, deque[DeadLetter]] = {}
+        self.items = Items(limits=limits, now_ms=now_ms)
         self.watchers: dict[str, set[asyncio.Event]] = {}
+        self.cancel_listeners: set[asyncio.Queue[str]] = set()
         self._numbers: Iterator[int] = iter(range(1, 1 << 62))
 
     def unique(self) -> str:
@@ -120,28 +125,35 @@ class Database:
 
     def enqueue(self, stored: StoredRun, transition: Transition) -> None:
         for item in transition.enqueue:
-            entry = Entry(
+            self.drop(stored, item.key)
+            entry = stored.open[item.key] = Entry(
                 item=item,
                 tenant=stored.run.tenant,
                 session_id=stored.run.session_id,
                 high=stored.run.priority > 0,
                 order=next(self._numbers),
             )
-            stored.open[item.key] = entry
-            self.queues[item.kind].push(entry)
-            self.work[item.kind].set()
+            self.items.add(entry, delay_ms=item.delay_ms)
 
-    def forget(self, stored: StoredRun, entry: Entry, charge: int | None) -> None:
-        """Removes an item, whether it is queued or leased."""
-        queue = self.queues[entry.item.kind]
-        if entry.nonce:
-            del self.leased[entry.item.key]
-            entry.nonce = ""
-            queue.release(entry, charge)
-            self.work[entry.item.kind].set()
-        else:
-            queue.drop(entry)
-        del stored.open[entry.item.key]
+    def drop(self, stored: StoredRun, key: str) -> None:
+        entry = stored.open.pop(key, None)
+        if entry is not None:
+            self.items.remove(entry)
+
+    def ended(self, tenant: str, run_id: str) -> bool:
+        """Whether the run has ended, is gone, or never was this tenant's."""
+        found = self.runs.get(run_id)
+        return found is None or found.run.tenant != tenant or found.run.state.terminal
+
+    def cancel_asked(self, entry: Entry) -> bool:
+        parent = entry.item.parent_run_id
+        return self.sessions[entry.session_id].cancel == entry.item.run_id or (
+            bool(parent) and self.ended(entry.tenant, parent)
+        )
+
+    def tell_cancelled(self, run_id: str) -> None:
+        for listener in self.cancel_listeners:
+            listener.put_nowait(run_id)
 
     def expire(self) -> None:
         """Drops what has outlived its time to live."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.domain.work import WorkItem, WorkKind
+from orchestrator.ports.state import TenantLoad
 
 HOLD = {WorkKind.REASON: 100.0, WorkKind.TOOL: 1.0}
 NORMAL_TURN = 4  # every fourth pick is of normal priority though there is high
@@ -21,7 +22,11 @@ NORMAL_TURN = 4  # every fourth pick is of normal priority though there is high
 
 @dataclass(slots=True)
 class Entry:
-    """A queued or leased item."""
+    """An open item: ready, delayed, parked or leased.
+
+    `ready_ms` is when it became ready, or will. `extra` is what its claim charged,
+    still to be settled.
+    """
 
     item: WorkItem
     tenant: str
@@ -29,14 +34,21 @@ class Entry:
     high: bool
     order: int = 0
     attempt: int = 0
+    ready_ms: int = 0
+    parked_on: str = ""
     nonce: str = ""
+    worker: str = ""
     expires_ms: int = 0
-    extra: float = 0.0  # charged at the claim, still to be settled
+    extra: float = 0.0
+
+    @property
+    def leased(self) -> bool:
+        return bool(self.nonce)
 
 
 @dataclass(slots=True)
 class FairQueue:
-    """The items of one kind."""
+    """The ready items of one kind, and who may have the next."""
 
     kind: WorkKind
     running_limit: int
@@ -46,6 +58,7 @@ class FairQueue:
     _ready: set[str] = field(default_factory=set)
     _running: Counter[str] = field(default_factory=Counter)
     _turns: Counter[str] = field(default_factory=Counter)
+    _served: Counter[str] = field(default_factory=Counter)
     _floor: float = 0.0
 
     def __len__(self) -> int:
@@ -54,6 +67,19 @@ class FairQueue:
     @property
     def running(self) -> int:
         return self._running.total()
+
+    def loads(self) -> tuple[TenantLoad, ...]:
+        tenants = sorted({*self._counters, *self._queued})
+        return tuple(
+            TenantLoad(
+                tenant=tenant,
+                weight=self._weight(tenant),
+                served=float(self._served[tenant]),
+                queued=len(self._queued.get(tenant, ())),
+                running=self._running[tenant],
+            )
+            for tenant in tenants
+        )
 
     def push(self, entry: Entry) -> None:
         queue = self._queued.setdefault(entry.tenant, [])
@@ -78,6 +104,7 @@ class FairQueue:
     def release(self, entry: Entry, charge: int | None) -> None:
         """Ends an item's running; `charge` None leaves what its claim charged."""
         if charge is not None:
+            self._served[entry.tenant] += max(charge, 1)
             due = max(charge, 1) / self._weight(entry.tenant) - entry.extra
             self._counters[entry.tenant] = self._counters.get(entry.tenant, 0.0) + due
         self._running[entry.tenant] -= 1

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 
-from orchestrator.adapters.memory_state.database import Database, StoredRun, StoredSession
+from orchestrator.adapters.memory_state.database import StoredRun, StoredSession
 from orchestrator.adapters.memory_state.execution import Execution
+from orchestrator.adapters.memory_state.writing import Cause
 from orchestrator.domain import ids, pages
 from orchestrator.domain.errors import Exhausted, FailedPrecondition, NotFound
 from orchestrator.domain.machine import CancelRequested, Transition, advance
-from orchestrator.domain.runs import BusyPolicy, Run, StepRecord
-from orchestrator.ports.state import Page, Registration
+from orchestrator.domain.runs import BusyPolicy, Run, RunState, StepRecord
+from orchestrator.domain.work import WorkKind
+from orchestrator.ports.state import Page, Registration, TenantLoad, Versioned
 
 
 class MemoryRunStore(Execution):
     """Sessions and runs get ids that count up."""
 
-    def __init__(self, database: Database) -> None:
-        super().__init__(database)
-        self._db = database
-
     async def register(
-        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str
+        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str, near: str = ""
     ) -> Registration:
         key = (tenant, request_id)
         until, known = self._db.requests.get(key, (0, None))
         if known is not None and until > self._db.now_ms():
             return known
         unique = self._db.unique()
-        shard = ids.shard_from(session_id, field="session_id") if session_id else 0
+        shard = _shard(session_id, near)
         made = Registration(
             run_id=ids.run_id(shard, unique),
             session_id=session_id or ids.session_id(shard, unique),
@@ -52,10 +51,8 @@ class MemoryRunStore(Execution):
                 reason="SESSION_BUSY",
                 metadata={"active_run_id": session.active},
             )
-        live = sum(
-            s.run.tenant == run.tenant and not s.run.state.terminal for s in self._db.runs.values()
-        )
-        if len(session.waiting) >= limits.waiting_runs or live >= limits.live_runs:
+        full = run.parent is None and self._db.live[run.tenant] >= limits.live_runs
+        if full or len(session.waiting) >= limits.waiting_runs:
             raise Exhausted("the queue is full", reason="QUEUE_FULL", retry_after_s=1.0)
         self._accept(session, transition)
         if session.waiting and run.busy_policy is BusyPolicy.INTERRUPT:
@@ -83,6 +80,7 @@ class MemoryRunStore(Execution):
         now = self._db.now_ms()
         run = transition.run.model_copy(update={"created_ms": now, "updated_ms": now})
         stored = self._db.runs[run.run_id] = StoredRun(run=run)
+        self._db.live[run.tenant] += 1
         self._db.sessions[session.session_id] = session
         session.runs.append(run.run_id)
         session.updated_ms = now
@@ -90,19 +88,41 @@ class MemoryRunStore(Execution):
         if session.active:
             session.waiting.append(transition)
         else:
-            self.activate(session, transition)
+            self._writer.activate(session, transition)
 
     async def cancel(self, tenant: str, run_id: str) -> Run:
         stored = self._db.run(tenant, run_id)
         if stored.run.state.terminal:
             return stored.run
         session = self._db.sessions[stored.run.session_id]
-        if any(entry.nonce for entry in stored.open.values()):
+        if any(entry.leased for entry in stored.open.values()):
             session.cancel = run_id
+            self._db.tell_cancelled(run_id)
             return stored.run
-        session.waiting = [t for t in session.waiting if t.run.run_id != run_id]
-        self.apply(stored, advance(stored.run, CancelRequested()), attempt=0)
+        self._writer.apply(stored, advance(stored.run, CancelRequested()), Cause())
         return stored.run
+
+    async def cancels(self) -> AsyncIterator[str]:
+        asked: asyncio.Queue[str] = asyncio.Queue()
+        self._db.cancel_listeners.add(asked)
+        try:
+            while True:
+                yield await asked.get()
+        finally:
+            self._db.cancel_listeners.discard(asked)
+
+    async def overdue(self, *, limit: int) -> tuple[Versioned, ...]:
+        now = self._db.now_ms()
+        late = [s for s in self._db.runs.values() if _is_overdue(s, now)]
+        late.sort(key=lambda s: (_deadline_ms(s.run), s.run.run_id))
+        return tuple(Versioned(s.run, s.version) for s in late[:limit])
+
+    async def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
+        return self._db.items.loads(kind)
+
+    async def read(self, tenant: str, run_id: str) -> Versioned:
+        stored = self._db.run(tenant, run_id)
+        return Versioned(stored.run, stored.version)
 
     async def get(self, tenant: str, run_id: str) -> Run:
         return self._db.run(tenant, run_id).run
@@ -132,3 +152,20 @@ class MemoryRunStore(Execution):
 
 def _age(identifier: str) -> str:
     return identifier.rpartition("_")[2]
+
+
+def _shard(session_id: str, near: str) -> int:
+    if session_id:
+        return ids.shard_from(session_id, field="session_id")
+    return ids.shard_from(near, field="near") if near else 0
+
+
+def _deadline_ms(run: Run) -> int:
+    return run.created_ms + run.timeout_ms + run.paused_ms
+
+
+def _is_overdue(stored: StoredRun, now_ms: int) -> bool:
+    run = stored.run
+    counted = run.timeout_ms and not run.state.terminal and run.state is not RunState.INTERRUPTED
+    worked_on = any(entry.leased for entry in stored.open.values())
+    return bool(counted) and not worked_on and _deadline_ms(run) < now_ms

@@ -1,0 +1,95 @@
+"""The open items of every run: ready, delayed, parked on another run, or leased."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import Callable
+
+from orchestrator.adapters.memory_state.queue import Entry, FairQueue
+from orchestrator.domain.work import WorkKind
+from orchestrator.ports.state import Limits, TenantLoad
+
+
+class Items:
+    def __init__(self, *, limits: Limits, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        self._queues = {
+            kind: FairQueue(kind=kind, running_limit=limits.running_items, weights=limits.weights)
+            for kind in WorkKind
+        }
+        self._leased: dict[str, Entry] = {}
+        self._delayed: dict[str, Entry] = {}
+        self._work = {kind: asyncio.Event() for kind in WorkKind}
+
+    def add(self, entry: Entry, *, delay_ms: int) -> None:
+        """Makes an item ready that is in none of the four states, now or after the delay."""
+        entry.ready_ms = self._now_ms() + delay_ms
+        if delay_ms > 0:
+            self._delayed[entry.item.key] = entry
+        else:
+            self._push(entry)
+        self._work[entry.item.kind].set()
+
+    def remove(self, entry: Entry, charge: int | None = None) -> None:
+        """Takes an item away, whatever it is doing; a lease on it is lost."""
+        if entry.leased:
+            self.end_lease(entry, charge)
+        elif entry.parked_on:
+            entry.parked_on = ""
+        elif self._delayed.pop(entry.item.key, None) is None:
+            self._queues[entry.item.kind].drop(entry)
+
+    def lease(self, kind: WorkKind, *, worker: str, lease_ms: int) -> Entry | None:
+        self.promote()
+        entry = self._queues[kind].pop()
+        if entry is None:
+            self._work[kind].clear()
+            return None
+        entry.attempt += 1
+        entry.nonce = secrets.token_hex(12)
+        entry.worker = worker
+        entry.expires_ms = self._now_ms() + lease_ms
+        self._leased[entry.item.key] = entry
+        return entry
+
+    def end_lease(self, entry: Entry, charge: int | None) -> None:
+        """`charge` None leaves what the claim charged."""
+        del self._leased[entry.item.key]
+        entry.nonce = entry.worker = ""
+        self._queues[entry.item.kind].release(entry, charge)
+        self._work[entry.item.kind].set()
+
+    def held(self, key: str, nonce: str) -> Entry | None:
+        entry = self._leased.get(key)
+        return entry if entry and entry.nonce == nonce else None
+
+    def expired(self, limit: int) -> list[Entry]:
+        now = self._now_ms()
+        found = (e for e in self._leased.values() if e.expires_ms <= now)
+        return sorted(found, key=lambda e: (e.expires_ms, e.item.key.encode()))[:limit]
+
+    def promote(self) -> None:
+        """Makes delayed items ready whose time has come."""
+        now = self._now_ms()
+        due = (e for e in self._delayed.values() if e.ready_ms <= now)
+        for entry in sorted(due, key=lambda e: (e.ready_ms, e.item.key.encode())):
+            del self._delayed[entry.item.key]
+            self._push(entry)
+
+    def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
+        self.promote()
+        return self._queues[kind].loads()
+
+    async def wait(self, kind: WorkKind, *, timeout_s: float) -> None:
+        due_ms = min((e.ready_ms for e in self._delayed.values()), default=None)
+        if due_ms is not None:
+            timeout_s = min(timeout_s, max(due_ms - self._now_ms(), 0) / 1000)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._work[kind].wait()
+
+    def _push(self, entry: Entry) -> None:
+        self._queues[entry.item.kind].push(entry)
+        self._work[entry.item.kind].set()
