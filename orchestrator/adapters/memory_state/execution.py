@@ -26,15 +26,15 @@ class Execution(RunStore):
         self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int, history: int = 0
     ) -> tuple[Claim, ...]:
         claims: list[Claim] = []
+        now = self._db.now_ms()
         while len(claims) < limit:
-            entry = self._db.items.lease(kind, worker=worker, lease_ms=lease_ms)
+            entry = self._db.items.lease(kind, worker=worker, now_ms=now, expires_ms=now + lease_ms)
             if entry is None:
                 break
-            claims.append(self._begin(entry, history))
+            claims.append(self._begin(entry, now, history))
         return tuple(claims)
 
-    def _begin(self, entry: Entry, history: int) -> Claim:
-        now = self._db.now_ms()
+    def _begin(self, entry: Entry, now: int, history: int) -> Claim:
         stored = self._db.runs[entry.item.run_id]
         if stored.run.state is RunState.QUEUED:
             running = {"state": RunState.RUNNING, "updated_ms": now}
@@ -129,8 +129,9 @@ class Execution(RunStore):
 
     async def reap(self, *, limit: int) -> int:
         self._db.expire()
-        self._db.items.promote()
-        expired = self._db.items.expired(limit)
+        now = self._db.now_ms()
+        self._db.items.promote(now)
+        expired = self._db.items.expired(now_ms=now, limit=limit)
         most = self._db.limits.max_attempts
         for entry in expired:
             if entry.attempt < most:

@@ -41,8 +41,8 @@ class Items:
         elif self._delayed.pop(entry.item.key, None) is None:
             self._queues[entry.item.kind].drop(entry)
 
-    def lease(self, kind: WorkKind, *, worker: str, lease_ms: int) -> Entry | None:
-        self.promote()
+    def lease(self, kind: WorkKind, *, worker: str, now_ms: int, expires_ms: int) -> Entry | None:
+        self.promote(now_ms)
         entry = self._queues[kind].pop()
         if entry is None:
             self._work[kind].clear()
@@ -50,7 +50,7 @@ class Items:
         entry.attempt += 1
         entry.nonce = secrets.token_hex(12)
         entry.worker = worker
-        entry.expires_ms = self._now_ms() + lease_ms
+        entry.expires_ms = expires_ms
         self._leased[entry.item.key] = entry
         return entry
 
@@ -65,21 +65,18 @@ class Items:
         entry = self._leased.get(key)
         return entry if entry and entry.nonce == nonce else None
 
-    def expired(self, limit: int) -> list[Entry]:
-        now = self._now_ms()
-        found = (e for e in self._leased.values() if e.expires_ms <= now)
+    def expired(self, *, now_ms: int, limit: int) -> list[Entry]:
+        found = (e for e in self._leased.values() if e.expires_ms <= now_ms)
         return sorted(found, key=lambda e: (e.expires_ms, e.item.key.encode()))[:limit]
 
-    def promote(self) -> None:
+    def promote(self, now_ms: int) -> None:
         """Makes delayed items ready whose time has come."""
-        now = self._now_ms()
-        due = (e for e in self._delayed.values() if e.ready_ms <= now)
+        due = (e for e in self._delayed.values() if e.ready_ms <= now_ms)
         for entry in sorted(due, key=lambda e: (e.ready_ms, e.item.key.encode())):
             del self._delayed[entry.item.key]
             self._push(entry)
 
     def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
-        self.promote()
         return self._queues[kind].loads()
 
     async def wait(self, kind: WorkKind, *, timeout_s: float) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 from orchestrator.domain.errors import FleetError, OutOfRange
-from orchestrator.domain.events import RunEvent
+from orchestrator.domain.events import Payload, RunEvent
+from orchestrator.domain.interrupts import Answer, InterruptKind
 from orchestrator.domain.machine import (
     Failed,
     InferenceFinished,
+    Resumed,
     Submitted,
+    SubRunOpened,
     ToolFinished,
     Transition,
     advance,
 )
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.runs import BusyPolicy, Run, RunError, StepRecord, Usage
+from orchestrator.domain.runs import BusyPolicy, Parent, Run, RunError, StepRecord, Usage
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import State
 
+T = TypeVar("T")
 TENANT = "acme"
 LONG_MS = 3_600_000
 CALLS = (
@@ -36,10 +42,16 @@ async def submitted(
     policy: BusyPolicy = BusyPolicy.REJECT,
     priority: int = 0,
     request_id: str = "",
+    timeout_ms: int = 0,
+    parent: Parent | None = None,
 ) -> Run:
     """Accepts a run; without a session id in a session of its own."""
     known = await state.runs.register(
-        tenant, request_id or text, fingerprint=text, session_id=session_id
+        tenant,
+        request_id or text,
+        fingerprint=text,
+        session_id=session_id,
+        near=parent.run_id if parent else "",
     )
     run = Run(
         run_id=known.run_id,
@@ -49,9 +61,17 @@ async def submitted(
         input=text,
         busy_policy=policy,
         priority=priority,
+        timeout_ms=timeout_ms,
+        parent=parent,
     )
     await state.runs.submit(advance(run, Submitted()), session_labels={"k": "v"})
     return run
+
+
+async def child_of(state: State, claim: Claim, text: str = "child") -> Run:
+    """Accepts a run that answers the claimed tool call, in a session of its own."""
+    parent = Parent(run_id=claim.run.run_id, item_key=claim.lease.item.key, depth=1)
+    return await submitted(state, text, tenant=claim.run.tenant, parent=parent)
 
 
 async def resubmitted(state: State, run: Run) -> bool:
@@ -83,11 +103,25 @@ def answer(claim: Claim, text: str = "hello", tokens: int = 15) -> Transition:
     return _inferred(claim, text, (), tokens)
 
 
-def asks_for_tools(claim: Claim, calls: tuple[ToolCall, ...] = CALLS) -> Transition:
-    return _inferred(claim, "", calls, 15)
+def asks_for_tools(
+    claim: Claim,
+    calls: tuple[ToolCall, ...] = CALLS,
+    *,
+    gates: Mapping[str, InterruptKind] | None = None,
+    ttl_ms: int = LONG_MS,
+) -> Transition:
+    return _inferred(claim, "", calls, 15, gates=gates, ttl_ms=ttl_ms)
 
 
-def _inferred(claim: Claim, text: str, calls: tuple[ToolCall, ...], tokens: int) -> Transition:
+def _inferred(
+    claim: Claim,
+    text: str,
+    calls: tuple[ToolCall, ...],
+    tokens: int,
+    *,
+    gates: Mapping[str, InterruptKind] | None = None,
+    ttl_ms: int = LONG_MS,
+) -> Transition:
     record = StepRecord(
         step=claim.run.step,
         attempt=claim.lease.attempt,
@@ -95,12 +129,73 @@ def _inferred(claim: Claim, text: str, calls: tuple[ToolCall, ...], tokens: int)
         finish_reason="tool_calls" if calls else "stop",
         usage=Usage(prompt_tokens=tokens),
     )
-    return advance(claim.run, InferenceFinished(text=text, tool_calls=calls, record=record))
+    event = InferenceFinished(
+        text=text, tool_calls=calls, record=record, gates=gates or {}, interrupt_ttl_ms=ttl_ms
+    )
+    return advance(claim.run, event)
+
+
+def call_id(claim: Claim) -> str:
+    assert claim.lease.item.call is not None
+    return claim.lease.item.call.call_id
+
+
+def waits_for(child: Run, claim: Claim) -> Transition:
+    """The claimed call is a run of another agent."""
+    return advance(claim.run, SubRunOpened(call_id(claim), child.run_id, child.agent))
+
+
+async def with_tools(
+    state: State,
+    text: str = "hi",
+    *,
+    calls: tuple[ToolCall, ...] = CALLS[:1],
+    gates: Mapping[str, InterruptKind] | None = None,
+    ttl_ms: int = LONG_MS,
+    timeout_ms: int = 0,
+) -> Run:
+    """Accepts a run and has its first step ask for tools."""
+    run = await submitted(state, text, timeout_ms=timeout_ms)
+    claim = await claim_one(state)
+    await state.runs.commit(claim, asks_for_tools(claim, calls, gates=gates, ttl_ms=ttl_ms))
+    return run
+
+
+async def resumed(state: State, run: Run, answer: Answer, *, number: int = 0) -> None:
+    """Answers an interrupt that the run waits for."""
+    now = await state.runs.read(run.tenant, run.run_id)
+    open_ids = [p.interrupt.interrupt_id for p in now.run.pending if p.interrupt]
+    moved = advance(now.run, Resumed(open_ids[number], answer))
+    await state.runs.change(moved, version=now.version)
+
+
+async def committed(state: State, claim: Claim, decide: Callable[[Claim], Transition]) -> None:
+    """Commits what is decided about the run as it is now."""
+    fresh = await state.runs.refresh(claim)
+    await state.runs.commit(fresh, decide(fresh))
+
+
+async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = 10.0) -> T:
+    """Looks again until there is something."""
+    async with asyncio.timeout(within_s):
+        while not (found := await look()):  # noqa: ASYNC110 - the store's clock wakes nobody
+            await asyncio.sleep(0.002)
+    return found
+
+
+async def a_moment(state: State) -> None:
+    """Returns when the store's clock has gone on."""
+    before = await state.sessions.create("clock", agent="", labels={})
+
+    async def later() -> bool:
+        now = await state.sessions.create("clock", agent="", labels={})
+        return now.created_ms > before.created_ms
+
+    await eventually(later)
 
 
 def tool_result(claim: Claim, content: str = "2") -> Transition:
-    assert claim.lease.item.call is not None
-    return advance(claim.run, ToolFinished(claim.lease.item.call.call_id, True, content, 1.0))
+    return advance(claim.run, ToolFinished(call_id(claim), True, content, 1.0))
 
 
 def failure(claim: Claim) -> Transition:
@@ -131,6 +226,13 @@ async def listings(state: State, tenant: str) -> tuple[object, ...]:
     runs = await state.runs.list(tenant, session_id="", limit=100, token="")
     sessions = await state.sessions.list(tenant, limit=100, token="")
     return (*runs.items, *sessions.items)
+
+
+async def payloads(state: State, run: Run) -> list[Payload]:
+    """The run's events, without a gap from the first on."""
+    events = await state.feed.read(run.tenant, run.run_id, after_seq=0, limit=1000)
+    assert [e.seq for e in events] == list(range(1, len(events) + 1))
+    return [e.payload for e in events]
 
 
 async def _events(state: State, run: Run) -> tuple[RunEvent, ...]:

@@ -2,9 +2,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-from orchestrator.ports.state import Limits, State
+from orchestrator.domain.work import WorkKind
+from orchestrator.ports.state import Limits, State, TenantLoad
 from tests.orchestrator.adapters.state.conftest import Open
-from tests.orchestrator.adapters.state.given import answer, claim_one, claimed, submitted
+from tests.orchestrator.adapters.state.given import (
+    answer,
+    asks_for_tools,
+    claim_one,
+    claimed,
+    submitted,
+    tool_result,
+)
 
 
 async def backlog(state: State, tenant: str, runs: int, *, priority: int = 0) -> None:
@@ -69,3 +77,47 @@ async def test_within_a_tenant_the_first_in_is_the_first_out(state: State) -> No
     await backlog(state, "acme", 5)
     order = [(await claim_one(state)).run.input for _ in range(5)]
     assert order == [f"acme 0 {number}" for number in range(5)]
+
+
+async def loads(state: State, kind: WorkKind = WorkKind.REASON) -> dict[str, TenantLoad]:
+    return {load.tenant: load for load in await state.runs.loads(kind)}
+
+
+async def test_loads_tell_what_each_tenant_was_served_has_queued_and_runs(
+    open_state: Open,
+) -> None:
+    async with open_state(Limits(weights={"gold": 2.0})) as state:
+        await backlog(state, "gold", 4)
+        await backlog(state, "plain", 3)
+        await served(state, 4, {"gold": 500, "plain": 700})
+        running = await claimed(state, limit=1)
+        seen = await loads(state)
+        assert set(seen) == {"gold", "plain"}
+        assert (seen["gold"].weight, seen["plain"].weight) == (2.0, 1.0)
+        total = seen["gold"].served + seen["plain"].served
+        assert total in {500.0 * gold + 700.0 * (4 - gold) for gold in range(5)}
+        assert sum(load.queued for load in seen.values()) == 2
+        assert {t: load.running for t, load in seen.items() if load.running} == {
+            running[0].lease.tenant: 1
+        }
+
+
+async def test_a_tenant_that_returns_was_served_no_more_than_it_was(state: State) -> None:
+    await backlog(state, "busy", 3)
+    await served(state, 3, {"busy": 900})
+    await backlog(state, "busy", 1, priority=1)
+    await backlog(state, "back", 1)
+    await served(state, 2, {"busy": 900, "back": 50})
+    seen = await loads(state)
+    assert (seen["busy"].served, seen["back"].served) == (3600.0, 50.0)
+
+
+async def test_tools_are_counted_by_calls(state: State) -> None:
+    await backlog(state, "acme", 1)
+    claim = await claim_one(state)
+    await state.runs.commit(claim, asks_for_tools(claim))
+    for _ in range(2):
+        tool = await claim_one(state, WorkKind.TOOL)
+        await state.runs.commit(tool, tool_result(tool))
+    assert (await loads(state, WorkKind.TOOL))["acme"].served == 2.0
+    assert (await loads(state))["acme"].queued == 1

@@ -34,6 +34,21 @@ async def test_a_run_shares_its_sessions_shard(state: State) -> None:
     assert known.run_id[3:7] == session.session_id[3:7]
 
 
+async def test_a_new_session_is_made_in_the_shard_of_a_run_that_it_is_to_be_near(
+    state: State,
+) -> None:
+    run = await submitted(state)
+    near = await state.runs.register(
+        TENANT, "child", fingerprint="", session_id="", near=run.run_id
+    )
+    again = await state.runs.register(
+        TENANT, "child", fingerprint="", session_id="", near=run.run_id
+    )
+    assert near.run_id[3:7] == near.session_id[3:7] == run.run_id[3:7]
+    assert near.session_id != run.session_id
+    assert (again.run_id, again.session_id) == (near.run_id, near.session_id)
+
+
 async def test_an_accepted_run_makes_its_session_and_waits_in_it(state: State) -> None:
     run = await submitted(state)
     got = await state.runs.get(TENANT, run.run_id)
