@@ -105,7 +105,7 @@ class Execution(RunStore):
         self._db.append(stored, tuple(emitted), step=lease.item.step, attempt=lease.attempt)
         self._db.items.end_lease(entry, transition.charge)
         if transition.parked_on:
-            self._writer.park(stored, entry, transition.parked_on)
+            self._writer.park(entry, transition.parked_on)
         else:
             del stored.open[lease.item.key]
         self._writer.apply(stored, transition, cause)
@@ -120,11 +120,11 @@ class Execution(RunStore):
         entry = self._held(lease)
         entry.attempt -= 0 if counts else 1
         self._db.items.end_lease(entry, None)
-        self._db.items.add(entry, delay_ms=delay_ms)
+        self._db.add(entry, delay_ms=delay_ms)
 
     async def change(self, transition: Transition, *, version: int) -> None:
         stored = self._db.run(transition.run.tenant, transition.run.run_id)
-        _check(stored, version)
+        _check(stored, 0 if stored.run.state.terminal else version)
         self._writer.apply(stored, transition, Cause())
 
     async def reap(self, *, limit: int) -> int:

@@ -41,6 +41,15 @@ class Items:
         elif self._delayed.pop(entry.item.key, None) is None:
             self._queues[entry.item.kind].drop(entry)
 
+    def hasten(self, entry: Entry) -> None:
+        """Makes an item ready now that is delayed or parked."""
+        if self._delayed.pop(entry.item.key, None) is None:
+            if not entry.parked_on:
+                return
+            entry.parked_on = ""
+            entry.attempt = 0
+        self.add(entry, delay_ms=0)
+
     def lease(self, kind: WorkKind, *, worker: str, now_ms: int, expires_ms: int) -> Entry | None:
         self.promote(now_ms)
         entry = self._queues[kind].pop()
@@ -77,6 +86,7 @@ class Items:
             self._push(entry)
 
     def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
+        self.promote(self._now_ms())
         return self._queues[kind].loads()
 
     async def wait(self, kind: WorkKind, *, timeout_s: float) -> None:

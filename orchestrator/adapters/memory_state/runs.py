@@ -81,6 +81,8 @@ class MemoryRunStore(Execution):
         run = transition.run.model_copy(update={"created_ms": now, "updated_ms": now})
         stored = self._db.runs[run.run_id] = StoredRun(run=run)
         self._db.live[run.tenant] += 1
+        if run.parent:
+            self._db.children.setdefault(run.parent.run_id, []).append(run.run_id)
         self._db.sessions[session.session_id] = session
         session.runs.append(run.run_id)
         session.updated_ms = now
@@ -97,7 +99,7 @@ class MemoryRunStore(Execution):
         session = self._db.sessions[stored.run.session_id]
         if any(entry.leased for entry in stored.open.values()):
             session.cancel = run_id
-            self._db.tell_cancelled(run_id)
+            self._db.ask_to_cancel(run_id)
             return stored.run
         self._writer.apply(stored, advance(stored.run, CancelRequested()), Cause())
         return stored.run

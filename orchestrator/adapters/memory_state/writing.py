@@ -43,7 +43,7 @@ class Writer:
             self._db.drop(stored, key)
         self._db.enqueue(stored, transition)
         if transition.run.state.terminal:
-            self._end(stored, session, before)
+            self._end(stored, session)
 
     def activate(self, session: StoredSession, transition: Transition) -> None:
         """Makes a submitted run its session's active one."""
@@ -52,18 +52,11 @@ class Writer:
         session.messages.extend(transition.messages)
         self._db.enqueue(self._db.runs[transition.run.run_id], transition)
 
-    def park(self, stored: StoredRun, entry: Entry, run_id: str) -> None:
+    def park(self, entry: Entry, run_id: str) -> None:
         """Keeps a committed item until that run has ended; at once if it has."""
         entry.parked_on = run_id
-        if self._db.ended(entry.tenant, run_id):
-            self._unpark(stored, entry.item.key, run_id)
-
-    def _unpark(self, stored: StoredRun, key: str, run_id: str) -> None:
-        entry = stored.open.get(key)
-        if entry is not None and entry.parked_on == run_id:
-            entry.parked_on = ""
-            entry.attempt = 0
-            self._db.items.add(entry, delay_ms=0)
+        if self._db.ended(entry.tenant, run_id) or self._db.cancel_asked(entry):
+            self._db.items.hasten(entry)
 
     def _times(self, stored: StoredRun, transition: Transition, now: int) -> dict[str, int]:
         run, before = transition.run, stored.run
@@ -76,23 +69,30 @@ class Writer:
         times = {"created_ms": before.created_ms, "updated_ms": now, "paused_ms": paused_ms}
         return times | ({"finished_ms": now} if run.state.terminal else {})
 
-    def _end(self, stored: StoredRun, session: StoredSession, before: Run) -> None:
+    def _end(self, stored: StoredRun, session: StoredSession) -> None:
         run = stored.run
         stored.expires_ms = self._db.now_ms() + self._db.limits.run_ttl_s * 1000
         self._db.live[run.tenant] -= 1
         for key in list(stored.open):
             self._db.drop(stored, key)
         session.waiting = [t for t in session.waiting if t.run.run_id != run.run_id]
-        for child in (p.child_run_id for p in before.pending if p.child_run_id):
-            self._db.tell_cancelled(child)
-        parent = self._db.runs.get(run.parent.run_id) if run.parent else None
-        if run.parent and parent and parent.run.tenant == run.tenant:
-            self._unpark(parent, run.parent.item_key, run.run_id)
+        for child in self._db.children.pop(run.run_id, ()):
+            if not self._db.ended(run.tenant, child):
+                self._db.ask_to_cancel(child)
+        self._unpark(run)
         if session.active != run.run_id:
             return
         session.active = session.cancel = ""
         if session.waiting:
             self.activate(session, session.waiting.pop(0))
+
+    def _unpark(self, run: Run) -> None:
+        """Makes the parent's item ready that waits for this run."""
+        parent = self._db.runs.get(run.parent.run_id) if run.parent else None
+        if run.parent and parent and parent.run.tenant == run.tenant:
+            entry = parent.open.get(run.parent.item_key)
+            if entry is not None and entry.parked_on == run.run_id:
+                self._db.items.hasten(entry)
 
     def _bury(self, run: Run, step: int, cause: Cause) -> None:
         kept = self._db.dead_letters.setdefault(

@@ -15,6 +15,7 @@ from orchestrator.domain.machine import (
     Resumed,
     ToolFinished,
     ToolOutcomeUnknown,
+    Transition,
     advance,
 )
 from orchestrator.domain.messages import Role
@@ -122,6 +123,15 @@ async def test_a_change_of_a_run_that_is_gone_or_anothers_is_not_found(state: St
     await state.sessions.delete(TENANT, run.session_id)
     with pytest.raises(NotFound):
         await state.runs.change(failed, version=now.version)
+
+
+async def test_a_run_that_ended_is_not_changed(state: State) -> None:
+    run = await submitted(state)
+    await state.runs.cancel(TENANT, run.run_id)
+    now = await state.runs.read(TENANT, run.run_id)
+    with pytest.raises(VersionConflict):
+        await state.runs.change(Transition(run=now.run), version=now.version)
+    assert await state.runs.read(TENANT, run.run_id) == now
 
 
 async def test_reading_gives_the_version_that_a_change_asks_for(state: State) -> None:

@@ -23,6 +23,7 @@ from tests.orchestrator.adapters.state.given import (
     child_of,
     claim_one,
     claimed,
+    committed,
     submitted,
     tool_result,
     waits_for,
@@ -175,3 +176,52 @@ async def test_a_tool_that_ends_well_though_cancel_was_asked_is_written(state: S
     await state.runs.cancel(TENANT, run.run_id)
     await state.runs.commit(tool, tool_result(tool))
     assert (await claim_one(state)).cancel_requested
+
+
+GATED = {"c0": InterruptKind.APPROVAL}
+
+
+async def test_what_waits_for_a_person_is_claimed_at_once_when_cancel_is_asked(
+    state: State,
+) -> None:
+    run = await with_tools(state, calls=CALLS, gates=GATED)
+    busy = await claim_one(state, WorkKind.TOOL)
+    await state.runs.cancel(TENANT, run.run_id)
+    waiting = await claim_one(state, WorkKind.TOOL)
+    assert (waiting.lease.item.call, waiting.cancel_requested) == (CALLS[0], True)
+    await committed(state, busy, tool_result)
+    await committed(state, waiting, lambda claim: advance(claim.run, CancelRequested()))
+    assert (await state.runs.get(TENANT, run.run_id)).state is RunState.CANCELLED
+
+
+async def test_what_waits_for_another_run_is_claimed_at_once_when_cancel_is_asked(
+    state: State,
+) -> None:
+    run = await with_tools(state, calls=CALLS)
+    parked, _ = await claimed(state, WorkKind.TOOL, limit=2)
+    child = await child_of(state, parked)
+    await state.runs.commit(parked, waits_for(child, parked))
+    await state.runs.cancel(TENANT, run.run_id)
+    again = await claim_one(state, WorkKind.TOOL)
+    assert (again.lease.item, again.cancel_requested) == (parked.lease.item, True)
+
+
+@pytest.mark.parametrize("how", ["gated", "parked", "given back"])
+async def test_nothing_of_a_run_whose_cancel_is_asked_is_made_to_wait(
+    state: State, how: str
+) -> None:
+    run = await submitted(state)
+    claim = await claim_one(state)
+    if how == "gated":
+        await state.runs.cancel(TENANT, run.run_id)
+        await state.runs.commit(claim, asks_for_tools(claim, CALLS[:1], gates=GATED))
+    else:
+        await state.runs.commit(claim, asks_for_tools(claim, CALLS[:1]))
+        claim = await claim_one(state, WorkKind.TOOL)
+        child = await child_of(state, claim)
+        await state.runs.cancel(TENANT, run.run_id)
+        if how == "parked":
+            await state.runs.commit(claim, waits_for(child, claim))
+        else:
+            await state.runs.release(claim.lease, delay_ms=LONG_MS)
+    assert (await claim_one(state, WorkKind.TOOL)).cancel_requested

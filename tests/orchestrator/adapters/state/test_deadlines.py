@@ -48,7 +48,7 @@ async def test_a_run_that_somebody_works_on_is_not_overdue_until_it_is_given_bac
     await a_while(state)
     assert await overdue(state) == []
     await state.runs.release(claim.lease, delay_ms=LONG_MS)
-    assert await overdue(state) == [run.run_id]
+    assert await eventually(lambda: overdue(state)) == [run.run_id]
 
 
 async def test_a_run_whose_worker_died_is_overdue_once_it_is_reaped(state: State) -> None:
@@ -56,7 +56,7 @@ async def test_a_run_whose_worker_died_is_overdue_once_it_is_reaped(state: State
     await claim_one(state, lease_ms=0)
     await a_while(state)
     await state.runs.reap(limit=9)
-    assert await overdue(state) == [run.run_id]
+    assert await eventually(lambda: overdue(state)) == [run.run_id]
 
 
 async def test_a_run_that_waits_for_another_is_overdue(state: State) -> None:

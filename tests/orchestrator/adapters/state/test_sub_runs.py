@@ -6,7 +6,8 @@ import pytest
 
 from orchestrator.domain.errors import Exhausted, StaleLease
 from orchestrator.domain.events import StepRestarted, SubRunStarted
-from orchestrator.domain.machine import Failed, ToolFinished, advance
+from orchestrator.domain.interrupts import InterruptKind
+from orchestrator.domain.machine import CancelRequested, Failed, SubRunOpened, ToolFinished, advance
 from orchestrator.domain.runs import Parent, Run, RunError, RunState
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import LeaseState, Limits, State
@@ -186,17 +187,52 @@ async def test_a_child_of_a_run_that_is_gone_is_to_be_cancelled(state: State) ->
     assert (claim.run.run_id, claim.cancel_requested) == (child.run_id, True)
 
 
-async def test_a_grandchild_learns_of_the_end_through_its_parent(state: State) -> None:
+async def test_an_end_comes_down_to_the_last_grandchild_however_each_waits(state: State) -> None:
     run, child, _ = await parked(state)
-    claim = await claim_one(state)
-    await state.runs.commit(claim, asks_for_tools(claim, CALLS[:1]))
+    step = await claim_one(state)
+    await state.runs.commit(step, asks_for_tools(step, CALLS[:1]))
     tool = await claim_one(state, WorkKind.TOOL)
     grandchild = await child_of(state, tool, "grandchild")
     await state.runs.commit(tool, waits_for(grandchild, tool))
+    step = await claim_one(state)
+    gates = {"c0": InterruptKind.REPLY}
+    await state.runs.commit(step, asks_for_tools(step, CALLS[:1], gates=gates))
+    assert await claimed(state, WorkKind.TOOL) == ()
+
     await state.runs.cancel(TENANT, run.run_id)
-    await state.runs.cancel(TENANT, child.run_id)
-    last = await claim_one(state)
-    assert (last.run.run_id, last.cancel_requested) == (grandchild.run_id, True)
+    for expected in (child, grandchild):
+        claim = await claim_one(state, WorkKind.TOOL)
+        assert (claim.run.run_id, claim.cancel_requested) == (expected.run_id, True)
+        await state.runs.commit(claim, advance(claim.run, CancelRequested()))
+    assert await claimed(state, WorkKind.TOOL) == ()
+    for ended in (run, child, grandchild):
+        assert (await state.runs.get(TENANT, ended.run_id)).state is RunState.CANCELLED
+
+
+async def test_a_child_of_a_run_that_ended_is_not_made_to_wait(state: State) -> None:
+    run, child, _ = await parked(state)
+    step = await claim_one(state)
+    await state.runs.cancel(TENANT, run.run_id)
+    gates = {"c0": InterruptKind.REPLY}
+    await state.runs.commit(step, asks_for_tools(step, CALLS[:1], gates=gates))
+    claim = await claim_one(state, WorkKind.TOOL)
+    assert (claim.run.run_id, claim.cancel_requested) == (child.run_id, True)
+
+
+async def test_another_tenants_run_is_nobodys_parent(state: State) -> None:
+    run = await with_tools(state)
+    tool = await claim_one(state, WorkKind.TOOL)
+    parent = Parent(run_id=run.run_id, item_key=tool.lease.item.key, depth=1)
+    theirs = await submitted(state, "intruder", tenant="other", parent=parent)
+    await state.runs.commit(tool, waits_for(theirs, tool))
+    claim = await claim_one(state)
+    assert (claim.lease.tenant, claim.cancel_requested) == ("other", True)
+    again = await claim_one(state, WorkKind.TOOL)
+    child = await child_of(state, again)
+    fresh = await state.runs.refresh(again)
+    await state.runs.commit(fresh, advance(fresh.run, SubRunOpened("c0", child.run_id, "x@1")))
+    await state.runs.commit(claim, answer(claim))
+    assert await claimed(state, WorkKind.TOOL) == ()
 
 
 async def test_a_child_is_not_refused_for_its_tenants_live_runs(open_state: Open) -> None:
