@@ -78,7 +78,6 @@ class Database:
         self.sessions: dict[str, StoredSession] = {}
         self.runs: dict[str, StoredRun] = {}
         self.requests: dict[tuple[str, str], tuple[int, Registration]] = {}
-        self.children: dict[str, list[str]] = {}
         self.deleted_sessions: set[str] = set()
         self.live: Counter[str] = Counter()
         self.dead_letters: dict[str, deque[DeadLetter]] = {}
@@ -134,11 +133,7 @@ class Database:
                 high=stored.run.priority > 0,
                 order=next(self._numbers),
             )
-            self.add(entry, delay_ms=item.delay_ms)
-
-    def add(self, entry: Entry, *, delay_ms: int) -> None:
-        """Makes an item ready; who claims one of a run that is to end ends it, so at once."""
-        self.items.add(entry, delay_ms=0 if self.cancel_asked(entry) else delay_ms)
+            self.items.add(entry, delay_ms=item.delay_ms)
 
     def drop(self, stored: StoredRun, key: str) -> None:
         entry = stored.open.pop(key, None)
@@ -156,12 +151,9 @@ class Database:
             bool(parent) and self.ended(entry.tenant, parent)
         )
 
-    def ask_to_cancel(self, run_id: str) -> None:
-        """Tells whoever works on the run, and lets the items that wait come to somebody."""
+    def tell_cancelled(self, run_id: str) -> None:
         for listener in self.cancel_listeners:
             listener.put_nowait(run_id)
-        for entry in self.runs[run_id].open.values():
-            self.items.hasten(entry)
 
     def expire(self) -> None:
         """Drops what has outlived its time to live."""

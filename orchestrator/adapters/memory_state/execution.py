@@ -120,7 +120,8 @@ class Execution(RunStore):
         entry = self._held(lease)
         entry.attempt -= 0 if counts else 1
         self._db.items.end_lease(entry, None)
-        self._db.add(entry, delay_ms=delay_ms)
+        # Who claims an item of a run that is to end ends it.
+        self._db.items.add(entry, delay_ms=0 if self._db.cancel_asked(entry) else delay_ms)
 
     async def change(self, transition: Transition, *, version: int) -> None:
         stored = self._db.run(transition.run.tenant, transition.run.run_id)

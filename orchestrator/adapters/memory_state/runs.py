@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 
 from orchestrator.adapters.memory_state.database import StoredRun, StoredSession
 from orchestrator.adapters.memory_state.execution import Execution
-from orchestrator.adapters.memory_state.writing import Cause
 from orchestrator.domain import ids, pages
 from orchestrator.domain.errors import Exhausted, FailedPrecondition, NotFound
-from orchestrator.domain.machine import CancelRequested, Transition, advance
+from orchestrator.domain.machine import Transition
 from orchestrator.domain.runs import BusyPolicy, Run, RunState, StepRecord
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import Page, Registration, TenantLoad, Versioned
@@ -81,8 +80,6 @@ class MemoryRunStore(Execution):
         run = transition.run.model_copy(update={"created_ms": now, "updated_ms": now})
         stored = self._db.runs[run.run_id] = StoredRun(run=run)
         self._db.live[run.tenant] += 1
-        if run.parent:
-            self._db.children.setdefault(run.parent.run_id, []).append(run.run_id)
         self._db.sessions[session.session_id] = session
         session.runs.append(run.run_id)
         session.updated_ms = now
@@ -94,14 +91,8 @@ class MemoryRunStore(Execution):
 
     async def cancel(self, tenant: str, run_id: str) -> Run:
         stored = self._db.run(tenant, run_id)
-        if stored.run.state.terminal:
-            return stored.run
-        session = self._db.sessions[stored.run.session_id]
-        if any(entry.leased for entry in stored.open.values()):
-            session.cancel = run_id
-            self._db.ask_to_cancel(run_id)
-            return stored.run
-        self._writer.apply(stored, advance(stored.run, CancelRequested()), Cause())
+        if not stored.run.state.terminal:
+            self._writer.cancel(stored)
         return stored.run
 
     async def cancels(self) -> AsyncIterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.adapters.memory_state.database import Database, StoredRun, StoredSession
 from orchestrator.adapters.memory_state.queue import Entry
-from orchestrator.domain.machine import Transition
+from orchestrator.domain.machine import CancelRequested, Transition, advance
 from orchestrator.domain.runs import Run, RunState
 from orchestrator.domain.work import DeadLetter
 
@@ -44,6 +44,21 @@ class Writer:
         self._db.enqueue(stored, transition)
         if transition.run.state.terminal:
             self._end(stored, session)
+        elif session.cancel == stored.run.run_id:
+            for entry in stored.open.values():
+                self._db.items.hasten(entry)
+        for child in transition.cascade:
+            if not self._db.ended(stored.run.tenant, child):
+                self.cancel(self._db.runs[child])
+
+    def cancel(self, stored: StoredRun) -> None:
+        """Ends a run that nobody works on, else asks its workers to."""
+        run_id = stored.run.run_id
+        if any(entry.leased for entry in stored.open.values()):
+            self._db.sessions[stored.run.session_id].cancel = run_id
+            self._db.tell_cancelled(run_id)
+        else:
+            self.apply(stored, advance(stored.run, CancelRequested()), Cause())
 
     def activate(self, session: StoredSession, transition: Transition) -> None:
         """Makes a submitted run its session's active one."""
@@ -55,7 +70,7 @@ class Writer:
     def park(self, entry: Entry, run_id: str) -> None:
         """Keeps a committed item until that run has ended; at once if it has."""
         entry.parked_on = run_id
-        if self._db.ended(entry.tenant, run_id) or self._db.cancel_asked(entry):
+        if self._db.ended(entry.tenant, run_id):
             self._db.items.hasten(entry)
 
     def _times(self, stored: StoredRun, transition: Transition, now: int) -> dict[str, int]:
@@ -76,9 +91,6 @@ class Writer:
         for key in list(stored.open):
             self._db.drop(stored, key)
         session.waiting = [t for t in session.waiting if t.run.run_id != run.run_id]
-        for child in self._db.children.pop(run.run_id, ()):
-            if not self._db.ended(run.tenant, child):
-                self._db.ask_to_cancel(child)
         self._unpark(run)
         if session.active != run.run_id:
             return

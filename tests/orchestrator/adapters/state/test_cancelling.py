@@ -181,29 +181,31 @@ async def test_a_tool_that_ends_well_though_cancel_was_asked_is_written(state: S
 GATED = {"c0": InterruptKind.APPROVAL}
 
 
-async def test_what_waits_for_a_person_is_claimed_at_once_when_cancel_is_asked(
+async def test_a_call_that_ends_well_leaves_the_end_to_what_waits_for_a_person(
     state: State,
 ) -> None:
     run = await with_tools(state, calls=CALLS, gates=GATED)
     busy = await claim_one(state, WorkKind.TOOL)
     await state.runs.cancel(TENANT, run.run_id)
+    await committed(state, busy, tool_result)
     waiting = await claim_one(state, WorkKind.TOOL)
     assert (waiting.lease.item.call, waiting.cancel_requested) == (CALLS[0], True)
-    await committed(state, busy, tool_result)
     await committed(state, waiting, lambda claim: advance(claim.run, CancelRequested()))
     assert (await state.runs.get(TENANT, run.run_id)).state is RunState.CANCELLED
 
 
-async def test_what_waits_for_another_run_is_claimed_at_once_when_cancel_is_asked(
+async def test_a_call_that_ends_well_leaves_the_end_to_what_waits_for_another_run(
     state: State,
 ) -> None:
     run = await with_tools(state, calls=CALLS)
-    parked, _ = await claimed(state, WorkKind.TOOL, limit=2)
+    parked, busy = await claimed(state, WorkKind.TOOL, limit=2)
     child = await child_of(state, parked)
     await state.runs.commit(parked, waits_for(child, parked))
     await state.runs.cancel(TENANT, run.run_id)
+    await committed(state, busy, tool_result)
     again = await claim_one(state, WorkKind.TOOL)
     assert (again.lease.item, again.cancel_requested) == (parked.lease.item, True)
+    assert again.lease.attempt == 1
 
 
 @pytest.mark.parametrize("how", ["gated", "parked", "given back"])

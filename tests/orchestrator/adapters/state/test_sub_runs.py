@@ -7,7 +7,7 @@ import pytest
 from orchestrator.domain.errors import Exhausted, StaleLease
 from orchestrator.domain.events import StepRestarted, SubRunStarted
 from orchestrator.domain.interrupts import InterruptKind
-from orchestrator.domain.machine import CancelRequested, Failed, SubRunOpened, ToolFinished, advance
+from orchestrator.domain.machine import Failed, SubRunOpened, ToolFinished, advance
 from orchestrator.domain.runs import Parent, Run, RunError, RunState
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import LeaseState, Limits, State
@@ -171,20 +171,29 @@ async def test_a_child_that_ends_before_its_parent_parked_leaves_the_lease_alone
     assert await state.runs.extend([claim.lease], lease_ms=LONG_MS) == (LeaseState.HELD,)
 
 
-async def test_a_child_of_a_run_that_ended_is_to_be_cancelled(state: State) -> None:
+async def test_a_child_that_nobody_works_on_ends_with_its_parent(state: State) -> None:
     run, child, _ = await parked(state)
     await state.runs.cancel(TENANT, run.run_id)
+    assert (await state.runs.get(TENANT, child.run_id)).state is RunState.CANCELLED
+    assert await claimed(state) == ()
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_a_child_that_its_parent_never_knew_is_to_be_cancelled_when_that_has_ended(
+    state: State, gone: bool
+) -> None:
+    run = await with_tools(state)
+    child = await child_of(state, await claim_one(state, WorkKind.TOOL))
+    now = await state.runs.read(TENANT, run.run_id)
+    failed = advance(now.run, Failed(RunError(reason="DEADLINE", message="too late")))
+    await state.runs.change(failed, version=now.version)
+    if gone:
+        await state.sessions.delete(TENANT, run.session_id)
     claim = await claim_one(state)
     assert (claim.run.run_id, claim.cancel_requested) == (child.run_id, True)
     assert await state.runs.extend([claim.lease], lease_ms=1) == (LeaseState.CANCEL_REQUESTED,)
-
-
-async def test_a_child_of_a_run_that_is_gone_is_to_be_cancelled(state: State) -> None:
-    run, child, _ = await parked(state)
-    await state.runs.cancel(TENANT, run.run_id)
-    await state.sessions.delete(TENANT, run.session_id)
-    claim = await claim_one(state)
-    assert (claim.run.run_id, claim.cancel_requested) == (child.run_id, True)
+    await state.runs.release(claim.lease, delay_ms=LONG_MS)
+    assert (await claim_one(state)).cancel_requested
 
 
 async def test_an_end_comes_down_to_the_last_grandchild_however_each_waits(state: State) -> None:
@@ -200,13 +209,25 @@ async def test_an_end_comes_down_to_the_last_grandchild_however_each_waits(state
     assert await claimed(state, WorkKind.TOOL) == ()
 
     await state.runs.cancel(TENANT, run.run_id)
-    for expected in (child, grandchild):
-        claim = await claim_one(state, WorkKind.TOOL)
-        assert (claim.run.run_id, claim.cancel_requested) == (expected.run_id, True)
-        await state.runs.commit(claim, advance(claim.run, CancelRequested()))
-    assert await claimed(state, WorkKind.TOOL) == ()
     for ended in (run, child, grandchild):
         assert (await state.runs.get(TENANT, ended.run_id)).state is RunState.CANCELLED
+    assert await claimed(state, WorkKind.TOOL) == ()
+
+
+async def test_an_end_comes_down_to_a_grandchild_that_somebody_works_on(state: State) -> None:
+    run, child, _ = await parked(state)
+    step = await claim_one(state)
+    await state.runs.commit(step, asks_for_tools(step, CALLS[:1]))
+    tool = await claim_one(state, WorkKind.TOOL)
+    grandchild = await child_of(state, tool, "grandchild")
+    await state.runs.commit(tool, waits_for(grandchild, tool))
+    step = await claim_one(state)
+    now = await state.runs.read(TENANT, run.run_id)
+    failed = advance(now.run, Failed(RunError(reason="DEADLINE", message="too late")))
+    await state.runs.change(failed, version=now.version)
+    assert (await state.runs.get(TENANT, child.run_id)).state is RunState.CANCELLED
+    assert (await state.runs.get(TENANT, grandchild.run_id)).state is RunState.RUNNING
+    assert await state.runs.extend([step.lease], lease_ms=1) == (LeaseState.CANCEL_REQUESTED,)
 
 
 async def test_a_child_of_a_run_that_ended_is_not_made_to_wait(state: State) -> None:
@@ -256,10 +277,11 @@ async def test_what_a_child_took_is_charged_to_the_parents_run(state: State) -> 
 
 async def test_a_parent_that_fails_takes_its_parked_item_along(state: State) -> None:
     run, child, _ = await parked(state)
+    step = await claim_one(state)
     now = await state.runs.read(TENANT, run.run_id)
     failed = advance(now.run, Failed(RunError(reason="DEADLINE", message="too late")))
     await state.runs.change(failed, version=now.version)
-    await finished(state)
+    await state.runs.commit(step, answer(step))
     assert await claimed(state, WorkKind.TOOL, limit=9) == ()
     assert (await state.runs.get(TENANT, run.run_id)).state is RunState.FAILED
     assert (await state.runs.get(TENANT, child.run_id)).state is RunState.COMPLETED
