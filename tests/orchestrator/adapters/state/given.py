@@ -10,19 +10,22 @@ from orchestrator.domain.errors import FleetError, OutOfRange
 from orchestrator.domain.events import Payload, RunEvent
 from orchestrator.domain.interrupts import Answer, InterruptKind
 from orchestrator.domain.machine import (
+    CancelRequested,
     Failed,
     InferenceFinished,
+    InterruptExpired,
     Resumed,
     Submitted,
     SubRunOpened,
     ToolFinished,
+    ToolOutcomeUnknown,
     Transition,
     advance,
 )
 from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.runs import BusyPolicy, Parent, Run, RunError, StepRecord, Usage
 from orchestrator.domain.work import Claim, WorkKind
-from orchestrator.ports.state import State
+from orchestrator.ports.state import State, Versioned
 
 T = TypeVar("T")
 TENANT = "acme"
@@ -87,9 +90,14 @@ async def deleted(state: State, run: Run) -> None:
 
 
 async def claimed(
-    state: State, kind: WorkKind = WorkKind.REASON, *, limit: int = 1, lease_ms: int = LONG_MS
+    state: State,
+    kind: WorkKind = WorkKind.REASON,
+    *,
+    limit: int = 1,
+    lease_ms: int = LONG_MS,
+    history: int = 0,
 ) -> tuple[Claim, ...]:
-    return await state.runs.claim(kind, worker="w", limit=limit, lease_ms=lease_ms)
+    return await state.runs.claim(kind, worker="w", limit=limit, lease_ms=lease_ms, history=history)
 
 
 async def claim_one(
@@ -161,11 +169,16 @@ async def with_tools(
     return run
 
 
+async def read(state: State, run: Run) -> Versioned:
+    return await state.runs.read(run.tenant, run.run_id)
+
+
 async def resumed(state: State, run: Run, answer: Answer, *, number: int = 0) -> None:
     """Answers an interrupt that the run waits for."""
     now = await state.runs.read(run.tenant, run.run_id)
     open_ids = [p.interrupt.interrupt_id for p in now.run.pending if p.interrupt]
-    moved = advance(now.run, Resumed(open_ids[number], answer))
+    interrupt_id = open_ids[number] if number < len(open_ids) else "none"
+    moved = advance(now.run, Resumed(interrupt_id, answer))
     await state.runs.change(moved, version=now.version)
 
 
@@ -198,17 +211,34 @@ def tool_result(claim: Claim, content: str = "2") -> Transition:
     return advance(claim.run, ToolFinished(call_id(claim), True, content, 1.0))
 
 
-def failure(claim: Claim) -> Transition:
-    return advance(claim.run, Failed(RunError(reason="TOOL", message="broken")))
+def failure(claim: Claim, *, dead_letter: bool = False) -> Transition:
+    error = RunError(reason="TOOL", message="broken")
+    return advance(claim.run, Failed(error, dead_letter=dead_letter))
 
 
-def some_outcome(claim: Claim, how: int, tokens: int) -> Transition:
-    """An outcome that fits the claim: an answer, tool calls or a failure for a step."""
+def some_outcome(claim: Claim, how: int, tokens: int, ttl_ms: int) -> Transition:
+    """An outcome that fits the claim; `how` is 0 to 6."""
     if how == 0:
-        return failure(claim)
+        return failure(claim, dead_letter=tokens % 2 == 0)
+    if how == 1:
+        return advance(claim.run, CancelRequested())
     if claim.lease.item.kind is WorkKind.TOOL:
-        return tool_result(claim, str(tokens))
-    return _inferred(claim, "so", () if how < 3 else CALLS, tokens)
+        return _tool_outcome(claim, how, tokens, ttl_ms)
+    if how == 2:
+        return _inferred(claim, "so", (), tokens)
+    gates = {} if how > 4 else {"c0": InterruptKind.APPROVAL, "c1": InterruptKind.REPLY}
+    calls = CALLS[: 2 - how % 2]
+    return _inferred(claim, "", calls, tokens, gates=gates, ttl_ms=ttl_ms)
+
+
+def _tool_outcome(claim: Claim, how: int, tokens: int, ttl_ms: int) -> Transition:
+    call = call_id(claim)
+    if any(p.call.call_id == call and p.interrupt for p in claim.run.pending):
+        return advance(claim.run, InterruptExpired(call))
+    if how == 2:
+        return advance(claim.run, ToolOutcomeUnknown(call, "cut off", ttl_ms))
+    handover = "expert@2" if how == 3 else ""
+    return advance(claim.run, ToolFinished(call, True, str(tokens), 1.0, handover=handover))
 
 
 async def views(state: State, run: Run) -> tuple[object, ...]:
@@ -225,7 +255,8 @@ async def views(state: State, run: Run) -> tuple[object, ...]:
 async def listings(state: State, tenant: str) -> tuple[object, ...]:
     runs = await state.runs.list(tenant, session_id="", limit=100, token="")
     sessions = await state.sessions.list(tenant, limit=100, token="")
-    return (*runs.items, *sessions.items)
+    dead = await state.dead_letters.list(tenant, limit=100, token="")
+    return (*runs.items, *sessions.items, *dead.items)
 
 
 async def payloads(state: State, run: Run) -> list[Payload]:

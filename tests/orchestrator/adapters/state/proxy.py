@@ -52,6 +52,7 @@ class Proxy:
                     self._doomed.remove(doomed)
                     self.lost += 1
                     replies.cancel()
+                    await asyncio.wait([replies])
                     await down.read(1)
                     break
         finally:
