@@ -187,6 +187,8 @@ class ClaimLoop:
             async with deadline:
                 await self._handler(claim)
         except (asyncio.CancelledError, NotRepeatable) as stopped:
+            if job.cut is None and deadline.expired():
+                return self._too_late(claim)
             return self._cut_off(job, stopped)
         except Exception as error:  # noqa: BLE001 - the run must go on or end, whatever broke
             if deadline.expired():
