@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -75,3 +76,10 @@ class ToolResult:
     @property
     def ok(self) -> bool:
         return self.outcome is Outcome.OK
+
+
+def failure(
+    why: str, outcome: Outcome = Outcome.FAILED, *, retry_after_s: float = 0.0
+) -> ToolResult:
+    """A result that is no success, in the form in which the model reads all of them."""
+    return ToolResult(outcome, json.dumps({"error": why}, ensure_ascii=False), retry_after_s)

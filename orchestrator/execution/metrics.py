@@ -50,7 +50,10 @@ class ExecutionMetrics:
             registry=registry,
         )
         self._queued = Gauge(
-            "fleet_queue_items", "Items ready to be claimed, everywhere", ["kind"], registry=registry
+            "fleet_queue_items",
+            "Items ready to be claimed, everywhere",
+            ["kind"],
+            registry=registry,
         )
         self._leased = Gauge(
             "fleet_queue_leased", "Items leased, everywhere", ["kind"], registry=registry
@@ -79,7 +82,7 @@ class ExecutionMetrics:
             registry=registry,
         )
         self._tools = Counter(
-            "fleet_tool_calls", "Tool calls carried out", ["tool", "ok"], registry=registry
+            "fleet_tool_calls", "Tries of tool calls", ["tool", "outcome"], registry=registry
         )
 
     def of(self, kind: WorkKind) -> KindMetrics:
@@ -102,8 +105,8 @@ class ExecutionMetrics:
     def fair(self, kind: WorkKind, index: float) -> None:
         self._jain.labels(kind.value).set(index)
 
-    def tool_called(self, tool: str, *, ok: bool) -> None:
-        self._tools.labels(tool, str(ok).lower()).inc()
+    def tool_called(self, tool: str, outcome: str) -> None:
+        self._tools.labels(tool, outcome).inc()
 
     def inferred(self, record: StepRecord) -> None:
         self._tokens.labels(record.model, "prompt").inc(record.usage.prompt_tokens)

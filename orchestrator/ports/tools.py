@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from orchestrator.domain.errors import AlreadyExists
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.tools import Outcome, ToolResult, ToolSpec
+from orchestrator.domain.tools import ToolResult, ToolSpec, failure
 
 
 class ToolSource(ABC):
@@ -22,10 +22,10 @@ class ToolSource(ABC):
         """Runs one call of a tool of this source, once.
 
         `call.arguments_json` is a JSON object that fits the tool's schema; `key` is
-        the idempotency key, the same for every try of the call. The caller cancels
-        a call after `timeout_s`, or when its run is cancelled; that must free what
-        the call holds. A failure of the tool is a result and never an exception: one
-        that escapes counts as UNKNOWN.
+        the idempotency key, the same for every try of the call. The source ends the
+        call after `timeout_s` and says what is known then; the caller cancels it a
+        little later, or when its run is cancelled, and that must free what it holds.
+        A failure is a result and never an exception: one that escapes is UNKNOWN.
         """
 
 
@@ -62,4 +62,4 @@ class ToolRegistry:
         for source in self._sources:
             if call.name in source.specs():
                 return await source.call(call, key=key, timeout_s=timeout_s)
-        return ToolResult(Outcome.FAILED, f"there is no tool {call.name[:64]!r}")
+        return failure(f"there is no tool {call.name[:64]!r}")
