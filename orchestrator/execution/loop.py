@@ -46,7 +46,7 @@ class LoopSettings:
     idle_poll_s: float = 1.0
     history: int = 0
     run_timeout_s: float = 600.0
-    max_attempts: int = Limits.max_attempts
+    max_attempts: int = Limits().max_attempts
     backoff: Backoff = Backoff()
     stubborn_s: float = STUBBORN_S
 
