@@ -29,15 +29,19 @@ from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
-from orchestrator.execution.reaper import reap_forever
 from orchestrator.execution.retry import full_jitter
+from orchestrator.execution.sweeper import Sweeper
 from orchestrator.ports.auth import Authenticator
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
 from orchestrator.settings import Settings, Toolbox, Worker
 from orchestrator.telemetry.metrics import ProcessMetrics
-from orchestrator.toolbox.call import ToolCallHandler
+from orchestrator.toolbox.call import CallSettings, ToolCallHandler
+from orchestrator.toolbox.dispatch import ToolDispatcher
+from orchestrator.toolbox.runner import ToolRunner
+from orchestrator.toolbox.sub_run import SubRuns, SubRunSettings
+from orchestrator.worker.context import HISTORY_MESSAGES
 from orchestrator.worker.step import StepHandler, StepSettings
 
 log = logging.getLogger(__name__)
@@ -82,7 +86,7 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
         async with _state(settings) as state, _models(settings) as models:
             counted = ExecutionMetrics(metrics.registry)
             handler = StepHandler(
-                state=state,
+                runs=state.runs,
                 agents=AgentBook(state.agents),
                 tools=_tools(settings),
                 classifier=models.router,
@@ -91,15 +95,14 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
                 metrics=counted,
                 settings=StepSettings(
                     patience_s=section.patience_s,
-                    timeout_s=section.run_timeout_s,
-                    lease_s=section.lease_s,
+                    interrupt_ttl_ms=_milliseconds(section.interrupt_timeout_s),
                 ),
             )
             await _work(
                 kind=WorkKind.REASON,
                 state=state,
                 handler=handler,
-                settings=_loop_settings("worker", section),
+                settings=_loop_settings("worker", settings, section, history=HISTORY_MESSAGES),
                 counted=counted,
                 metrics=metrics,
                 stopping=stopping,
@@ -112,18 +115,41 @@ async def serve_toolbox(settings: Settings, stopping: asyncio.Event) -> None:
     with _metrics("toolbox", section.metrics_port) as metrics:
         async with _state(settings) as state:
             counted = ExecutionMetrics(metrics.registry)
-            handler = ToolCallHandler(
-                state.runs, AgentBook(state.agents), _tools(settings), counted
-            )
+            handler = _tool_handler(settings, state, _tools(settings), counted)
             await _work(
                 kind=WorkKind.TOOL,
                 state=state,
                 handler=handler,
-                settings=_loop_settings("toolbox", section),
+                settings=_loop_settings("toolbox", settings, section),
                 counted=counted,
                 metrics=metrics,
                 stopping=stopping,
             )
+
+
+def _tool_handler(
+    settings: Settings, state: State, tools: ToolRegistry, counted: ExecutionMetrics
+) -> Handler:
+    agents, timeout_s = AgentBook(state.agents), settings.worker.run_timeout_s
+    calls = ToolCallHandler(
+        runs=state.runs,
+        agents=agents,
+        tools=tools,
+        runner=ToolRunner(tools),
+        metrics=counted,
+        settings=CallSettings(
+            run_timeout_s=timeout_s,
+            interrupt_ttl_ms=_milliseconds(settings.worker.interrupt_timeout_s),
+        ),
+    )
+    depth = settings.toolbox.sub_run_depth
+    return ToolDispatcher(
+        runs=state.runs,
+        agents=agents,
+        tools=tools,
+        calls=calls,
+        sub_runs=SubRuns(state.runs, agents, SubRunSettings(depth, timeout_s)),
+    )
 
 
 async def _work(
@@ -137,21 +163,21 @@ async def _work(
     stopping: asyncio.Event,
 ) -> None:
     loop = ClaimLoop(kind, state.runs, handler, settings, counted)
-    reaping = asyncio.create_task(reap_forever(state.runs, counted))
+    sweeping = asyncio.create_task(Sweeper(state.runs, counted).run())
     running = asyncio.create_task(loop.run())
     stopped = asyncio.create_task(stopping.wait())
     metrics.set_ready(True)
     try:
-        await asyncio.wait({running, stopped, reaping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({running, stopped, sweeping}, return_when=asyncio.FIRST_COMPLETED)
         metrics.set_ready(False)
         loop.stop()
         await running
-        if reaping.done():
-            reaping.result()  # it never ends but by a defect: say which
+        if sweeping.done():
+            sweeping.result()  # it never ends but by a defect: say which
     finally:
-        reaping.cancel()
+        sweeping.cancel()
         stopped.cancel()
-        await asyncio.gather(reaping, stopped, return_exceptions=True)
+        await asyncio.gather(sweeping, stopped, return_exceptions=True)
 
 
 def _api_server(
@@ -190,7 +216,7 @@ def _builtin_agents() -> dict[str, AgentSpec]:
 
 def _tools(settings: Settings) -> ToolRegistry:
     file = settings.toolbox.lookup_file
-    return builtin_tools(records=None if file is None else _records(file))
+    return ToolRegistry([builtin_tools(records=None if file is None else _records(file))])
 
 
 def _records(file: Path) -> dict[str, Any]:
@@ -241,10 +267,18 @@ def _metrics(role: str, port: int) -> Iterator[ProcessMetrics]:
         yield metrics
 
 
-def _loop_settings(role: str, section: Worker | Toolbox) -> LoopSettings:
+def _loop_settings(
+    role: str, settings: Settings, section: Worker | Toolbox, *, history: int = 0
+) -> LoopSettings:
     return LoopSettings(
         worker=f"{role}/{socket.gethostname()}/{os.getpid()}",
         slots=section.slots,
         lease_s=section.lease_s,
         grace_s=section.grace_s,
+        history=history,
+        run_timeout_s=settings.worker.run_timeout_s,
     )
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

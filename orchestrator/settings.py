@@ -47,7 +47,8 @@ class Worker(_Section):
     slots: int = Field(default=64, ge=1)
     metrics_port: int = Field(default=9411, ge=0, le=65535)  # of the first, the next has one more
     patience_s: float = Field(default=25.0, ge=0)
-    run_timeout_s: float = Field(default=600.0, gt=0)
+    run_timeout_s: float = Field(default=600.0, gt=0)  # of a run that names none
+    interrupt_timeout_s: float = Field(default=86_400.0, gt=0)  # where the agent does not say
     lease_s: float = Field(default=10.0, ge=0.5)
     grace_s: float = Field(default=5.0, ge=0)
 
@@ -57,6 +58,7 @@ class Toolbox(_Section):
     metrics_port: int = Field(default=9402, ge=0, le=65535)
     lease_s: float = Field(default=10.0, ge=0.5)
     grace_s: float = Field(default=5.0, ge=0)
+    sub_run_depth: int = Field(default=4, ge=0, le=16)  # runs that runs start
     lookup_file: Path | None = None  # JSON object of records; None: the support desk's
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 import struct
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from hashlib import shake_128
@@ -24,7 +25,7 @@ from orchestrator.domain.chat import (
     MalformedToolCall,
     ToolCallChunk,
 )
-from orchestrator.domain.errors import Internal, InvalidInput
+from orchestrator.domain.errors import FleetError, Internal, InvalidInput
 from orchestrator.domain.routing import Classification
 from orchestrator.domain.runs import Usage
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
@@ -37,15 +38,18 @@ Cue = str | asyncio.Event | Exception | FinishReason
 
 Turn = Sequence[Cue]
 DIMENSIONS = 384
+_NO_LIMIT = 1 << 31
 CERTAIN = Classification(task={"conversation": 1.0}, complexity={"simple": 1.0}, risk={"low": 1.0})
 
 
 class ScriptedLanguageModel(LanguageModel):
     """Plays one turn a request, in order, or the turn that a function makes of the request.
 
-    Tool calls are written in the text, in `tool_format`. A token is a word. `requests` has
-    every request so far, `stopped` counts the answers that were closed before their end, and
-    models in `unready` are not ready.
+    Tool calls are written in the text, in `tool_format`. A token is a word, and a prompt may
+    have `context_tokens`. `requests` has every request that was answered so far, `refused` the
+    others, `stopped` counts the answers that were closed before their end, and models in
+    `unready` are not ready. An allowance is checked against the prompt, and what the script
+    says is cut off where it ends.
     """
 
     def __init__(
@@ -53,14 +57,18 @@ class ScriptedLanguageModel(LanguageModel):
         script: Iterable[Turn] | Callable[[ChatRequest], Turn],
         *,
         tool_format: str = "hermes",
+        context_tokens: int | None = None,
     ) -> None:
+        self._context_tokens = context_tokens
         self._turn_for = script if callable(script) else _in_order(script)
         self._tool_format = tool_format
         self.requests: list[ChatRequest] = []
+        self.refused: list[ChatRequest] = []
         self.unready: set[str] = set()
         self.stopped = 0
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
+        room = self._room(request)
         self.requests.append(request)
         played = _Playing(self._tool_format, request)
         try:
@@ -70,8 +78,12 @@ class ScriptedLanguageModel(LanguageModel):
                         played.reason = cue
                         break
                     case str():
-                        for piece in played.feed(cue):
+                        said = cue if room == _NO_LIMIT else _first_words(cue, room - played.words)
+                        for piece in played.feed(said):
                             yield piece
+                        if len(said) < len(cue):
+                            played.reason = FinishReason.LENGTH
+                            break
                     case asyncio.Event():
                         await cue.wait()
                     case Exception():
@@ -85,6 +97,17 @@ class ScriptedLanguageModel(LanguageModel):
 
     async def ready(self, model: str) -> bool:
         return model not in self.unready
+
+    def _room(self, request: ChatRequest) -> int:
+        """How many words the answer may have."""
+        tokens = _prompt_tokens(request)
+        try:
+            if self._context_tokens is not None and tokens > self._context_tokens:
+                raise _too_long(tokens, self._context_tokens)
+            return request.allowance.new_tokens(tokens, _NO_LIMIT)
+        except FleetError:
+            self.refused.append(request)
+            raise
 
 
 class ScriptedClassifier(RequestClassifier):
@@ -116,7 +139,7 @@ class _Playing:
 
     def __init__(self, tool_format: str, request: ChatRequest) -> None:
         self._parser = parser_for(tool_format, numbered())
-        self._prompt_tokens = sum(len(message.content.split()) for message in request.messages)
+        self._prompt_tokens = _prompt_tokens(request)
         self._text = ""
         self._called = False
         self.reason = FinishReason.STOP
@@ -135,8 +158,12 @@ class _Playing:
         return ChatFinished(FinishReason.TOOL_CALLS if called else self.reason, self._usage)
 
     @property
+    def words(self) -> int:
+        return len(self._text.split())
+
+    @property
     def _usage(self) -> Usage:
-        return Usage(prompt_tokens=self._prompt_tokens, completion_tokens=len(self._text.split()))
+        return Usage(prompt_tokens=self._prompt_tokens, completion_tokens=self.words)
 
     def _checked(self, parse: Callable[[], list[Piece]]) -> list[Piece]:
         try:
@@ -156,6 +183,26 @@ def _in_order(script: Iterable[Turn]) -> Callable[[ChatRequest], Turn]:
         raise Internal("the script of the scripted model has no turn left for this request")
 
     return following
+
+
+def _prompt_tokens(request: ChatRequest) -> int:
+    return sum(len(message.content.split()) for message in request.messages)
+
+
+def _too_long(tokens: int, limit: int) -> InvalidInput:
+    error = InvalidInput(
+        f"the prompt has {tokens} tokens; at most {limit} fit", reason="CONTEXT_LENGTH"
+    )
+    error.metadata |= {"prompt_tokens": str(tokens), "limit_tokens": str(limit)}
+    return error
+
+
+def _first_words(text: str, count: int) -> str:
+    """The text up to the end of so many words."""
+    if count >= len(text):
+        return text
+    ends = [match.end() for match in re.finditer(r"\S+", text)]
+    return text if len(ends) <= count else text[: ends[count - 1] if count > 0 else 0]
 
 
 def _refuse_empty(texts: Sequence[str]) -> None:

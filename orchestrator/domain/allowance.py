@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.errors import Exhausted
-from orchestrator.domain.runs import Run
+from orchestrator.domain.runs import Run, Usage
 
 _MICROS = 1_000_000
 
@@ -36,6 +36,13 @@ class Allowance:
                 raise _over("max_cost_micros", self.cost_micros, f"{prompt_tokens} prompt tokens")
             wanted = min(wanted, left // self.output_price) if self.output_price else wanted
         return wanted
+
+    def spent_by(self, usage: Usage) -> bool:
+        """Says whether a step that took so much took all."""
+        return (self.tokens is not None and usage.tokens >= self.tokens) or (
+            self.cost_micros is not None
+            and usage.cost_micros * _MICROS + self.output_price > self.cost_micros * _MICROS
+        )
 
 
 UNLIMITED = Allowance()

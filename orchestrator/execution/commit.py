@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from orchestrator.domain.errors import Unavailable, VersionConflict
+from orchestrator.domain.events import Payload
 from orchestrator.domain.machine import Event, advance
 from orchestrator.domain.runs import Run
 from orchestrator.domain.work import Claim
@@ -12,11 +14,14 @@ from orchestrator.execution.retry import full_jitter
 from orchestrator.ports.state import RunStore
 
 
-async def commit(runs: RunStore, claim: Claim, event: Event) -> Run:
+async def commit(
+    runs: RunStore, claim: Claim, event: Event, *, emitted: Sequence[Payload] = ()
+) -> Run:
     """Advances the run by `event` and commits; returns the run as it was written.
 
     Decides again when the run changed meanwhile, and tries again while the
-    store is away: a commit is safe to repeat, and a lost lease ends the tries.
+    store is away: a commit is safe to repeat, and the end of the lease ends the
+    tries. `emitted` are the item's events that were not written yet.
 
     Raises:
         StaleLease: somebody else holds the item now; nothing was written.
@@ -26,7 +31,7 @@ async def commit(runs: RunStore, claim: Claim, event: Event) -> Run:
     while True:
         try:
             transition = advance(claim.run, event)
-            await runs.commit(claim, transition)
+            await runs.commit(claim, transition, emitted=emitted)
         except VersionConflict:
             claim = await _refreshed(runs, claim)
         except Unavailable:

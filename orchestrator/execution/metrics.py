@@ -2,40 +2,73 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from orchestrator.domain.runs import StepRecord
-from orchestrator.domain.work import WorkKind
+from orchestrator.domain.work import Claim, WorkKind
+from orchestrator.ports.state import TenantLoad
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+NAMED_TENANTS = 50
+OTHER = "other"
 
 
 class ExecutionMetrics:
-    """Counters of the claim loop and of inference steps, in `registry`."""
+    """Counters of the claim loop, of inference steps and of the fair queue, in `registry`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._claims = Counter(
+    def __init__(self, registry: CollectorRegistry, *, named_tenants: int = NAMED_TENANTS) -> None:
+        self._tenants = _Names(named_tenants)
+        self.claims = Counter(
             "fleet_items_claimed", "Items claimed", ["kind", "again"], registry=registry
         )
-        self._dropped = Counter(
+        self.dropped = Counter(
             "fleet_items_dropped", "Items not committed", ["kind", "reason"], registry=registry
         )
-        self._running = Gauge(
+        self.back = Counter(
+            "fleet_items_handed_back",
+            "Items given back to be claimed again",
+            ["kind", "counts"],
+            registry=registry,
+        )
+        self.running = Gauge(
             "fleet_items_running", "Items being carried out", ["kind"], registry=registry
         )
-        self._seconds = Histogram(
+        self.seconds = Histogram(
             "fleet_item_seconds",
             "Time from claim to commit",
             ["kind"],
             buckets=_SECONDS,
             registry=registry,
         )
+        self.waits = Histogram(
+            "fleet_wait_seconds",
+            "Time that an item was ready before it was claimed",
+            ["kind", "tenant"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._queued = Gauge(
+            "fleet_queue_items",
+            "Items ready to be claimed, everywhere",
+            ["kind"],
+            registry=registry,
+        )
+        self._leased = Gauge(
+            "fleet_queue_leased", "Items leased, everywhere", ["kind"], registry=registry
+        )
+        self._jain = Gauge(
+            "fleet_fairness_jain",
+            "Jain's index of service by weight among backlogged tenants",
+            ["kind"],
+            registry=registry,
+        )
         self._reaped = Counter(
             "fleet_leases_reaped", "Expired leases queued again", registry=registry
+        )
+        self._overdue = Counter(
+            "fleet_runs_overdue", "Runs that ended at their timeout unattended", registry=registry
         )
         self._tokens = Counter("fleet_tokens", "Tokens used", ["model", "kind"], registry=registry)
         self._cost = Counter(
@@ -49,20 +82,31 @@ class ExecutionMetrics:
             registry=registry,
         )
         self._tools = Counter(
-            "fleet_tool_calls", "Tool calls carried out", ["tool", "ok"], registry=registry
+            "fleet_tool_calls", "Tries of tool calls", ["tool", "outcome"], registry=registry
         )
 
-    def claimed(self, kind: WorkKind, attempt: int) -> None:
-        self._claims.labels(kind.value, str(attempt > 1).lower()).inc()
+    def of(self, kind: WorkKind) -> KindMetrics:
+        return KindMetrics(self, kind)
 
-    def dropped(self, kind: WorkKind, reason: str) -> None:
-        self._dropped.labels(kind.value, reason).inc()
+    def tenant(self, tenant: str) -> str:
+        """The label of a tenant: its name for the first ones, `other` for the rest."""
+        return self._tenants.of(tenant)
 
     def reaped(self, count: int) -> None:
         self._reaped.inc(count)
 
-    def tool_called(self, tool: str, *, ok: bool) -> None:
-        self._tools.labels(tool, str(ok).lower()).inc()
+    def overdue(self) -> None:
+        self._overdue.inc()
+
+    def loaded(self, kind: WorkKind, loads: Collection[TenantLoad]) -> None:
+        self._queued.labels(kind.value).set(sum(load.queued for load in loads))
+        self._leased.labels(kind.value).set(sum(load.running for load in loads))
+
+    def fair(self, kind: WorkKind, index: float) -> None:
+        self._jain.labels(kind.value).set(index)
+
+    def tool_called(self, tool: str, outcome: str) -> None:
+        self._tools.labels(tool, outcome).inc()
 
     def inferred(self, record: StepRecord) -> None:
         self._tokens.labels(record.model, "prompt").inc(record.usage.prompt_tokens)
@@ -70,12 +114,49 @@ class ExecutionMetrics:
         self._cost.labels(record.model).inc(record.usage.cost_micros)
         self._ttft.labels(record.model).observe(record.ttft_ms / 1000)
 
-    @contextmanager
-    def running(self, kind: WorkKind) -> Iterator[None]:
-        began = time.perf_counter()
-        self._running.labels(kind.value).inc()
-        try:
-            yield
-        finally:
-            self._running.labels(kind.value).dec()
-            self._seconds.labels(kind.value).observe(time.perf_counter() - began)
+
+class KindMetrics:
+    """The claim loop's part, for one kind of work."""
+
+    def __init__(self, metrics: ExecutionMetrics, kind: WorkKind) -> None:
+        self._metrics, self._kind = metrics, kind.value
+        self._claims = {
+            again: metrics.claims.labels(kind.value, str(again).lower()) for again in (False, True)
+        }
+        self._running = metrics.running.labels(kind.value)
+        self._seconds = metrics.seconds.labels(kind.value)
+        self._waits: dict[str, Histogram] = {}
+
+    def claimed(self, claim: Claim) -> None:
+        self._claims[claim.lease.attempt > 1].inc()
+        self._running.inc()
+        tenant = self._metrics.tenant(claim.lease.tenant)
+        waits = self._waits.get(tenant)
+        if waits is None:
+            waits = self._waits[tenant] = self._metrics.waits.labels(self._kind, tenant)
+        waits.observe(claim.waited_ms / 1000)
+
+    def ended(self, seconds: float) -> None:
+        self._running.dec()
+        self._seconds.observe(seconds)
+
+    def dropped(self, reason: str) -> None:
+        self._metrics.dropped.labels(self._kind, reason).inc()
+
+    def handed_back(self, *, counts: bool) -> None:
+        self._metrics.back.labels(self._kind, str(counts).lower()).inc()
+
+
+class _Names:
+    """The first names that come, up to a limit: a label must not grow without bound."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: set[str] = set()
+
+    def of(self, name: str) -> str:
+        if name not in self._known:
+            if len(self._known) >= self._limit:
+                return OTHER
+            self._known.add(name)
+        return name

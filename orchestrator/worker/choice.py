@@ -56,7 +56,9 @@ class ModelChoice:
 
 def _demand(agent: Agent, messages: Sequence[Message]) -> Demand:
     """The least that the step needs: older turns can be left out of the prompt."""
-    needs = {Capability.CHAT} | ({Capability.TOOLS} if agent.spec.tools else set())
+    spec = agent.spec
+    calls = spec.tools or spec.client_tools or spec.agents or spec.handovers
+    needs = {Capability.CHAT} | ({Capability.TOOLS} if calls else set())
     least = len(agent.spec.system_prompt) + len(messages[-1].content if messages else "")
     return Demand(
         capabilities=needs,

@@ -14,13 +14,15 @@ from orchestrator.ports.state import RunStore
 class Emitter:
     """One write in flight; what comes meanwhile joins the next one.
 
-    Under load deltas so merge by themselves; alone each goes out at once.
+    Under load deltas so merge by themselves; alone each goes out at once. What is not on
+    its way when the step ends is for the commit to write.
     """
 
     def __init__(self, runs: RunStore, lease: Lease) -> None:
         self._runs = runs
         self._lease = lease
         self._waiting: list[Payload] = []
+        self._starting: asyncio.Handle | None = None
         self._sending: asyncio.Task[None] | None = None
 
     def put(self, payload: Payload) -> None:
@@ -37,20 +39,38 @@ class Emitter:
         if self._sending is not None and self._sending.done():
             self._sending.result()
             self._sending = None
-        if self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+        if self._sending is None and self._starting is None:
+            # Not before the model's next chunk is waited for: if it has ended by then,
+            # the commit takes the text along, and a round trip is saved.
+            self._starting = asyncio.get_running_loop().call_soon(self._start)
 
-    async def flush(self) -> None:
-        """Returns when everything is written. Raises as `put`."""
+    async def rest(self) -> list[Payload]:
+        """Returns what was not written, for the commit. Nothing may be put any more.
+
+        Raises: as `put`.
+        """
+        rest, self._waiting = self._waiting, []
+        self._unstart()
         if self._sending is not None:
             await self._sending
             self._sending = None
+        return rest
 
     async def close(self) -> None:
         """Ends the write in flight; what was not written is dropped."""
+        self._unstart()
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
+
+    def _unstart(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            self._starting = None
+
+    def _start(self) -> None:
+        self._starting = None
+        self._sending = asyncio.create_task(self._send())
 
     async def _send(self) -> None:
         while self._waiting:

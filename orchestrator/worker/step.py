@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from orchestrator.domain.agents import Agent
+from orchestrator.domain.allowance import Allowance, left_of
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import (
     ChatFinished,
@@ -15,37 +16,36 @@ from orchestrator.domain.chat import (
     MalformedToolCall,
     TextChunk,
     ToolCallChunk,
+    ToolSchema,
 )
-from orchestrator.domain.errors import (
-    DeadlineExceeded,
-    Internal,
-    InvalidInput,
-    Unavailable,
-)
+from orchestrator.domain.errors import Internal, InvalidInput, Unavailable
 from orchestrator.domain.events import StepRestarted, TextDelta
 from orchestrator.domain.machine import Failed, InferenceFinished
 from orchestrator.domain.messages import Message, ToolCall
-from orchestrator.domain.runs import RunError, StepRecord
+from orchestrator.domain.runs import RunError, StepRecord, Usage
 from orchestrator.domain.work import Claim
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
 from orchestrator.ports.models import LanguageModel, RequestClassifier
-from orchestrator.ports.state import State
+from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.worker.choice import ModelChoice
-from orchestrator.worker.context import HISTORY_MESSAGES, assemble, shorten
+from orchestrator.worker.context import assemble, excess_chars, fit
 from orchestrator.worker.emitter import Emitter
+from orchestrator.worker.offer import Offer
 
 
 @dataclass(frozen=True, slots=True)
 class StepSettings:
-    """`patience_s`: how long a step waits for a model to come back before it fails."""
+    """`patience_s`: how long a step waits for a model to come back before it is handed back.
+
+    `interrupt_ttl_ms`: how long somebody has to answer, where the agent does not say.
+    """
 
     patience_s: float = 25.0
-    timeout_s: float = 600.0  # of a run that names none
-    lease_s: float = 10.0
+    interrupt_ttl_ms: int = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,105 +61,87 @@ class StepHandler:
     def __init__(
         self,
         *,
-        state: State,
+        runs: RunStore,
         agents: AgentBook,
         tools: ToolRegistry,
         classifier: RequestClassifier,
         language: LanguageModel,
         catalogue: Catalogue,
         metrics: ExecutionMetrics,
-        settings: StepSettings,
+        settings: StepSettings = StepSettings(),
     ) -> None:
-        self._state = state
+        self._runs = runs
         self._agents = agents
-        self._tools = tools
+        self._offer = Offer(agents, tools)
         self._language = language
         self._choice = ModelChoice(classifier, catalogue)
         self._metrics = metrics
         self._settings = settings
 
     async def __call__(self, claim: Claim) -> None:
-        emitter = Emitter(self._state.runs, claim.lease)
+        run = claim.run
+        agent = await self._agents.get(run.tenant, run.agent)
+        step = _Step(claim, agent, assemble(agent.spec.system_prompt, claim.history, run))
+        step.tools = await self._offer.schemas(run.tenant, agent)
+        emitter = Emitter(self._runs, claim.lease)
         try:
-            async with asyncio.timeout(self._remaining_s(claim)):
-                await self._step(claim, emitter)
-        except TimeoutError:
-            run = claim.run
-            limit_s = (run.timeout_ms or self._settings.timeout_s * 1000) / 1000
-            raise DeadlineExceeded(
-                f"run {run.run_id} took longer than its timeout of {limit_s:g} s"
-            ) from None
+            await self._until_answered(step, emitter)
         finally:
             await emitter.close()
 
-    def _remaining_s(self, claim: Claim) -> float:
-        # The store's clock says when the lease began; no clock of ours is compared with it.
-        now_ms = claim.lease.expires_ms - self._settings.lease_s * 1000
-        limit_ms = claim.run.timeout_ms or self._settings.timeout_s * 1000
-        return max(0.0, (claim.run.created_ms + limit_ms - now_ms) / 1000)
-
-    async def _step(self, claim: Claim, emitter: Emitter) -> None:
-        run = claim.run
-        agent, history = await asyncio.gather(
-            self._agents.get(run.tenant, run.agent),
-            self._state.sessions.messages(run.tenant, run.session_id, start=-HISTORY_MESSAGES),
-        )
-        messages = assemble(agent.spec.system_prompt, history)
+    async def _until_answered(self, step: _Step, emitter: Emitter) -> None:
         give_up = time.monotonic() + self._settings.patience_s
         waits = full_jitter(base_s=0.1, cap_s=1.0)
         while True:
             try:
-                await self._try(claim, agent, messages, emitter)
+                await self._try(step, emitter)
             except Unavailable as error:
                 if error.reason != "MODEL_UNAVAILABLE" or time.monotonic() > give_up:
                     raise
                 await asyncio.sleep(next(waits))
             except InvalidInput as error:
-                if error.reason != "CONTEXT_LENGTH":
+                if error.reason != "CONTEXT_LENGTH" or not step.shorten(error):
                     raise
-                messages = shorten(messages, error)
             else:
                 return
 
-    async def _try(
-        self, claim: Claim, agent: Agent, messages: tuple[Message, ...], emitter: Emitter
-    ) -> None:
+    async def _try(self, step: _Step, emitter: Emitter) -> None:
+        claim, spec = step.claim, step.agent.spec
         began = time.perf_counter()
-        entry, decided = await self._choice.choose(claim.run, agent, messages)
+        entry, decided = await self._choice.choose(claim.run, step.agent, step.messages)
         if decided is not None:
             emitter.put(decided)
         route_ms = (time.perf_counter() - began) * 1000
+        allowance = left_of(claim.run, entry)
         try:
-            answer = await self._infer(claim, agent, entry, messages, emitter)
+            answer = await self._infer(step, entry, allowance, emitter)
         except MalformedToolCall as malformed:
-            await emitter.flush()
-            error = RunError(
-                reason="MALFORMED_TOOL_CALL",
-                message=f"{entry.name} wrote a tool call that can't be read: {malformed.detail}",
-            )
-            await commit(self._state.runs, claim, Failed(error, malformed.usage))
+            failed = _malformed(malformed, entry, allowance)
+            await commit(self._runs, claim, failed, emitted=await emitter.rest())
             return
-        await emitter.flush()
         record = _record(claim, entry, answer.finished, route_ms)
-        await commit(self._state.runs, claim, InferenceFinished(answer.text, answer.calls, record))
+        finished = InferenceFinished(
+            answer.text,
+            answer.calls,
+            record,
+            gates=self._offer.gates(spec, answer.calls),
+            interrupt_ttl_ms=spec.interrupt_timeout_ms or self._settings.interrupt_ttl_ms,
+        )
+        await commit(self._runs, claim, finished, emitted=await emitter.rest())
         self._metrics.inferred(record)
 
     async def _infer(
-        self,
-        claim: Claim,
-        agent: Agent,
-        entry: ModelEntry,
-        messages: tuple[Message, ...],
-        emitter: Emitter,
+        self, step: _Step, entry: ModelEntry, allowance: Allowance, emitter: Emitter
     ) -> _Answer:
         text: list[str] = []
         calls: list[ToolCall] = []
         finished: ChatFinished | None = None
         request = ChatRequest(
             model=entry.name,
-            messages=messages,
-            tools=tuple(spec.schema for spec in self._tools.select(agent.spec.tools)),
-            sampling=agent.spec.sampling,
+            messages=step.messages,
+            tools=step.tools,
+            sampling=step.agent.spec.sampling,
+            allowance=allowance,
         )
         try:
             async with aclosing(self._language.chat(request)) as chunks:
@@ -179,7 +161,35 @@ class StepHandler:
             raise
         if finished is None:
             raise Internal(f"{entry.name} ended its answer without saying so")
-        return _Answer("".join(text), _numbered(claim, calls), finished)
+        return _Answer("".join(text), _numbered(step.claim, calls), finished)
+
+
+class _Step:
+    """What a step is asked: `messages` is what of `_whole` the model has room for."""
+
+    def __init__(self, claim: Claim, agent: Agent, messages: tuple[Message, ...]) -> None:
+        self.claim = claim
+        self.agent = agent
+        self.messages = self._whole = messages
+        self.tools: tuple[ToolSchema, ...] = ()
+        self._excess = 0
+
+    def shorten(self, error: InvalidInput) -> bool:
+        """Leaves more out after the model refused the length; False when nothing more may go."""
+        before = self.messages
+        self._excess += excess_chars(before, error)
+        self.messages = fit(self._whole, self._excess)
+        return self.messages != before
+
+
+def _malformed(malformed: MalformedToolCall, entry: ModelEntry, allowance: Allowance) -> Failed:
+    usage = malformed.usage
+    usage = usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
+    if allowance.spent_by(usage):
+        said = f"budget ran out while {entry.name} wrote a tool call"
+        return Failed(RunError(reason="BUDGET", message=said), usage)
+    said = f"{entry.name} wrote a tool call that can't be read: {malformed.detail}"
+    return Failed(RunError(reason="MALFORMED_TOOL_CALL", message=said), usage)
 
 
 def _numbered(claim: Claim, calls: list[ToolCall]) -> tuple[ToolCall, ...]:
@@ -197,7 +207,11 @@ def _record(claim: Claim, entry: ModelEntry, finished: ChatFinished, route_ms: f
         attempt=claim.lease.attempt,
         model=entry.name,
         finish_reason=finished.reason.value,
-        usage=usage.model_copy(update={"cost_micros": entry.cost_micros(usage)}),
+        usage=Usage(
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cost_micros=entry.cost_micros(usage),
+        ),
         route_ms=route_ms,
         prompt_ms=finished.prompt_ms,
         ttft_ms=finished.ttft_ms,

@@ -33,7 +33,8 @@ def builtin_tools(
     }
     schemas = [_schema(entry["function"]) for entry in _default("tools.json")]
     return BuiltinTools(
-        Tool(ToolSpec(schema=schema, timeout_s=2.0), runs[schema.name]) for schema in schemas
+        Tool(ToolSpec(schema=schema, timeout_s=2.0, kind="builtin"), runs[schema.name])
+        for schema in schemas
     )
 
 

@@ -34,11 +34,11 @@ from orchestrator.domain.chat import (
 from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.routing import Classification
 from orchestrator.domain.runs import Usage
-from orchestrator.domain.tools import ToolResult, ToolSpec
+from orchestrator.domain.tools import Outcome, ToolResult, ToolSpec
 from orchestrator.ports.auth import Authenticator
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
 from orchestrator.ports.state import State
-from orchestrator.ports.tools import ToolRegistry
+from orchestrator.ports.tools import ToolRegistry, ToolSource
 from orchestrator.rpc.pb.fleet.v1 import (
     agents_pb2_grpc,
     inference_pb2_grpc,
@@ -114,12 +114,12 @@ class LengthEmbedder(Embedder):
         return tuple((float(len(text)),) * 384 for text in texts)
 
 
-class OneTool(ToolRegistry):
+class OneTool(ToolSource):
     def specs(self) -> Mapping[str, ToolSpec]:
         return {"calculator": ToolSpec(ToolSchema("calculator", "Adds.", {"type": "object"}))}
 
-    async def call(self, call: ToolCall, *, key: str) -> ToolResult:
-        return ToolResult(ok=True, content="2")
+    async def call(self, call: ToolCall, *, key: str, timeout_s: float) -> ToolResult:
+        return ToolResult(Outcome.OK, "2")
 
 
 @dataclass
@@ -177,7 +177,7 @@ async def serving_over(
 ) -> AsyncIterator[Fleet]:
     """A replica of the front door: several may serve one state."""
     registry = CollectorRegistry()
-    language, embedder, tools = ScriptedLanguage(), LengthEmbedder(), OneTool()
+    language, embedder, tools = ScriptedLanguage(), LengthEmbedder(), ToolRegistry([OneTool()])
     agents = Agents(
         state.agents, tools=tools, catalogue=CATALOGUE, builtin={"assistant": ASSISTANT}
     )

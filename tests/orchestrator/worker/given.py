@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry
 
@@ -22,17 +23,23 @@ from orchestrator.domain.agents import AgentSpec, Budget
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatRequest
 from orchestrator.domain.events import RunEvent
-from orchestrator.domain.machine import Submitted, advance
+from orchestrator.domain.interrupts import Answer
+from orchestrator.domain.machine import Resumed, Submitted, advance
 from orchestrator.domain.routing import Classification
 from orchestrator.domain.runs import Run
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.loop import ClaimLoop, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
-from orchestrator.execution.reaper import reap_forever
+from orchestrator.execution.retry import Backoff
+from orchestrator.execution.sweeper import Sweeper
 from orchestrator.ports.state import State
-from orchestrator.ports.tools import ToolRegistry
-from orchestrator.toolbox.call import ToolCallHandler
+from orchestrator.ports.tools import ToolRegistry, ToolSource
+from orchestrator.toolbox.call import CallSettings, ToolCallHandler
+from orchestrator.toolbox.dispatch import ToolDispatcher
+from orchestrator.toolbox.runner import ToolRunner
+from orchestrator.toolbox.sub_run import SubRuns
+from orchestrator.worker.context import HISTORY_MESSAGES
 from orchestrator.worker.step import StepHandler, StepSettings
 
 TENANT = "acme"
@@ -54,6 +61,7 @@ def call(name: str, arguments: str) -> str:
     return CALL.format(name=name, arguments=arguments)
 
 
+P = TypeVar("P")
 Script = Iterable[Turn] | Callable[[ChatRequest], Turn]
 
 
@@ -91,6 +99,9 @@ class Fleet:
         await self.state.runs.submit(advance(run, Submitted()), session_labels={})
         return run
 
+    async def agent(self, name: str, spec: AgentSpec) -> None:
+        await self.state.agents.put(TENANT, name, spec)
+
     async def events(self, run: Run) -> list[RunEvent]:
         """Every event of the run, up to its terminal one."""
         feed = self.state.feed.follow(TENANT, run.run_id, after_seq=0)
@@ -98,45 +109,122 @@ class Fleet:
 
     async def ended(self, run: Run) -> Run:
         await asyncio.wait_for(self.events(run), 20)
+        return await self.now(run)
+
+    async def now(self, run: Run) -> Run:
         return await self.state.runs.get(TENANT, run.run_id)
+
+    async def seen(self, run: Run, kind: type[P]) -> P:
+        """The run's first event of that kind, as soon as there is one."""
+        async with asyncio.timeout(20):
+            async for event in self.state.feed.follow(TENANT, run.run_id, after_seq=0):
+                if isinstance(event.payload, kind):
+                    return event.payload
+        raise AssertionError(f"the run ended without {kind.__name__}")
+
+    async def until(self, reached: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(20):
+            while not await reached():  # noqa: ASYNC110 - the state has no event for it
+                await asyncio.sleep(0.01)
+
+    async def answer(self, run: Run, interrupt_id: str, answer: Answer) -> None:
+        """As ResumeRun does."""
+        read = await self.state.runs.read(TENANT, run.run_id)
+        moved = advance(read.run, Resumed(interrupt_id, answer))
+        await self.state.runs.change(moved, version=read.version)
+
+    def figure(self, name: str, **labels: str) -> float:
+        return self.registry.get_sample_value(name, labels) or 0.0
+
+
+@dataclass(frozen=True)
+class Times:
+    """Waits of the parts, short where a test has to see their end."""
+
+    patience_s: float = 20.0
+    lease_s: float = 10.0
+    grace_s: float = 5.0
+    stubborn_s: float = 2.0
+    interrupt_s: float = 60.0
 
 
 @asynccontextmanager
 async def working(
-    script: Script,
+    script: Script | ScriptedLanguageModel,
     *,
-    tools: ToolRegistry | None = None,
+    tools: Sequence[ToolSource] = (),
     classification: Classification | Callable[[str], Classification] = CERTAIN,
-    patience_s: float = 20.0,
-    lease_s: float = 10.0,
-    grace_s: float = 5.0,
+    times: Times = Times(),
+    state: State | None = None,
 ) -> AsyncIterator[Fleet]:
     """One worker and one toolbox at work."""
-    async with open_memory_state() as state:
-        model, registry = ScriptedLanguageModel(script), CollectorRegistry()
-        metrics, agents = ExecutionMetrics(registry), AgentBook(state.agents)
-        registry_of_tools = tools or builtin_tools()
-        step = StepHandler(
-            state=state,
-            agents=agents,
-            tools=registry_of_tools,
-            classifier=ScriptedClassifier(classification),
-            language=model,
-            catalogue=CATALOGUE,
-            metrics=metrics,
-            settings=StepSettings(patience_s=patience_s, lease_s=lease_s),
+    async with AsyncExitStack() as opened:
+        state = state or await opened.enter_async_context(open_memory_state())
+        model = (
+            script if isinstance(script, ScriptedLanguageModel) else ScriptedLanguageModel(script)
         )
-        tool = ToolCallHandler(state.runs, agents, registry_of_tools, metrics)
-        settings = LoopSettings(worker="w", slots=8, lease_s=lease_s, grace_s=grace_s)
-        loops = [
-            ClaimLoop(WorkKind.REASON, state.runs, step, settings, metrics),
-            ClaimLoop(WorkKind.TOOL, state.runs, tool, settings, metrics),
-        ]
-        running = [asyncio.create_task(loop.run()) for loop in loops]
-        running.append(asyncio.create_task(reap_forever(state.runs, metrics, every_s=0.05)))
+        fleet = _fleet(state, model, ToolRegistry([builtin_tools(), *tools]), classification, times)
+        sweeper = Sweeper(state.runs, ExecutionMetrics(CollectorRegistry()), every_s=0.02)
+        running = [asyncio.create_task(loop.run()) for loop in fleet.loops]
+        running.append(asyncio.create_task(sweeper.run()))
         try:
-            yield Fleet(state, model, registry, loops)
+            yield fleet
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+
+def _model(script: Script | ScriptedLanguageModel) -> ScriptedLanguageModel:
+    return script if isinstance(script, ScriptedLanguageModel) else ScriptedLanguageModel(script)
+
+
+def _fleet(
+    state: State,
+    model: ScriptedLanguageModel,
+    tools: ToolRegistry,
+    classification: Classification | Callable[[str], Classification],
+    times: Times,
+) -> Fleet:
+    registry, agents = CollectorRegistry(), AgentBook(state.agents)
+    metrics = ExecutionMetrics(registry)
+    ttl_ms = int(times.interrupt_s * 1000)
+    step = StepHandler(
+        runs=state.runs,
+        agents=agents,
+        tools=tools,
+        classifier=ScriptedClassifier(classification),
+        language=model,
+        catalogue=CATALOGUE,
+        metrics=metrics,
+        settings=StepSettings(patience_s=times.patience_s, interrupt_ttl_ms=ttl_ms),
+    )
+    calls = ToolCallHandler(
+        runs=state.runs,
+        agents=agents,
+        tools=tools,
+        runner=ToolRunner(tools),
+        metrics=metrics,
+        settings=CallSettings(interrupt_ttl_ms=ttl_ms),
+    )
+    dispatcher = ToolDispatcher(
+        runs=state.runs,
+        agents=agents,
+        tools=tools,
+        calls=calls,
+        sub_runs=SubRuns(state.runs, agents),
+    )
+    settings = LoopSettings(
+        worker="w",
+        slots=8,
+        lease_s=times.lease_s,
+        grace_s=times.grace_s,
+        stubborn_s=times.stubborn_s,
+        history=HISTORY_MESSAGES,
+        backoff=Backoff(base_s=0.02, cap_s=0.05),
+    )
+    loops = [
+        ClaimLoop(WorkKind.REASON, state.runs, step, settings, metrics),
+        ClaimLoop(WorkKind.TOOL, state.runs, dispatcher, settings, metrics),
+    ]
+    return Fleet(state, model, registry, loops)

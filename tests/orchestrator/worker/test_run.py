@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from orchestrator.domain.agents import AgentSpec, Budget, Sampling
-from orchestrator.domain.chat import ToolSchema
-from orchestrator.domain.errors import InvalidInput, Unavailable
+from orchestrator.adapters.scripted_models import Turn
+from orchestrator.domain.agents import AgentSpec, Sampling
+from orchestrator.domain.chat import ChatRequest, ToolSchema
+from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.events import (
     RouteDecided,
     StepRestarted,
@@ -17,7 +18,7 @@ from orchestrator.domain.events import (
 from orchestrator.domain.messages import Role
 from orchestrator.domain.routing import Classification
 from orchestrator.domain.runs import RunState
-from tests.orchestrator.worker.given import TENANT, call, working
+from tests.orchestrator.worker.given import TENANT, Times, call, working
 
 CLERK = AgentSpec(system_prompt="Be brief.", tools=("calculator", "lookup"))
 DOWN = Unavailable("the model is down", reason="MODEL_UNAVAILABLE")
@@ -118,36 +119,11 @@ async def test_text_that_was_streamed_before_a_failure_is_declared_void() -> Non
 
 
 async def test_a_model_that_stays_away_fails_the_run_with_its_reason() -> None:
-    async with working(lambda _: [DOWN], patience_s=0.0) as fleet:
+    async with working(lambda _: [DOWN], times=Times(patience_s=0.0)) as fleet:
         ended = await fleet.ended(await fleet.start("hi"))
     assert ended.state is RunState.FAILED
     assert ended.error is not None
     assert ended.error.reason == "MODEL_UNAVAILABLE"
-
-
-async def test_a_conversation_that_does_not_fit_loses_its_oldest_turns() -> None:
-    def turn(request: object) -> list[str | Exception]:
-        if len(request.messages) > 2:  # type: ignore[attr-defined]
-            too_long = InvalidInput("too long", reason="CONTEXT_LENGTH")
-            return [too_long]
-        return ["ok"]
-
-    async with working(turn) as fleet:
-        first = await fleet.start("one")
-        await fleet.ended(first)
-        second = await fleet.start("two", session_id=first.session_id)
-        ended = await fleet.ended(second)
-        sent = fleet.model.requests[-1].messages
-    assert ended.result == "ok"
-    assert [m.content for m in sent] == ["two"]
-
-
-async def test_a_turn_that_can_never_fit_fails_the_run() -> None:
-    too_long = InvalidInput("the prompt is too long", reason="CONTEXT_LENGTH")
-    async with working(lambda _: [too_long]) as fleet:
-        ended = await fleet.ended(await fleet.start("far too long"))
-    assert ended.error is not None
-    assert ended.error.reason == "CONTEXT_LENGTH"
 
 
 async def test_a_malformed_tool_call_fails_the_run_and_is_charged() -> None:
@@ -158,13 +134,18 @@ async def test_a_malformed_tool_call_fails_the_run_and_is_charged() -> None:
     assert ended.usage.completion_tokens > 0
 
 
-async def test_a_defect_fails_its_run_without_telling_what_was_said() -> None:
-    async with working([[RuntimeError("secret prompt")], ["fine"]]) as fleet:
+async def test_a_defect_fails_its_run_in_the_end_without_telling_what_was_said() -> None:
+    def turn(request: ChatRequest) -> Turn:
+        return [RuntimeError("secret prompt")] if request.messages[-1].content == "hi" else ["fine"]
+
+    async with working(turn) as fleet:
         broken = await fleet.ended(await fleet.start("hi"))
         fine = await fleet.ended(await fleet.start("hi again"))
+        letters = (await fleet.state.dead_letters.list(TENANT, limit=10, token="")).items
     assert broken.error is not None
     assert broken.error.reason == "INTERNAL"
     assert "secret" not in broken.error.message
+    assert [letter.run_id for letter in letters] == [broken.run_id]
     assert fine.result == "fine"
 
 
@@ -177,22 +158,11 @@ async def test_a_run_ends_at_its_timeout() -> None:
     assert stopped == 1
 
 
-async def test_a_spent_budget_stops_before_the_next_step() -> None:
-    async with working(lambda _: [call("calculator", '{"expression": "1"}')]) as fleet:
-        ended = await fleet.ended(await fleet.start("loop", spec=CLERK, budget=Budget(max_steps=3)))
-    assert ended.error is not None
-    assert ended.error.reason == "BUDGET"
-    assert len(fleet.model.requests) == 3
-
-
 async def test_a_stopped_loop_finishes_what_it_has_in_hand() -> None:
     gate = asyncio.Event()
     async with working([["Hel", gate, "lo"], ["never"]]) as fleet:
         run = await fleet.start("hi")
-        feed = fleet.state.feed.follow(TENANT, run.run_id, after_seq=0)
-        async for event in feed:
-            if isinstance(event.payload, TextDelta):
-                break
+        await fleet.seen(run, TextDelta)
         for loop in fleet.loops:
             loop.stop()
         gate.set()
@@ -202,12 +172,9 @@ async def test_a_stopped_loop_finishes_what_it_has_in_hand() -> None:
 
 async def test_a_step_whose_worker_died_is_run_again_from_its_start() -> None:
     gate = asyncio.Event()
-    async with working([["Hel", gate], ["Hello"]], lease_s=0.6, grace_s=0.0) as dying:
+    async with working([["Hel", gate], ["Hello"]], times=Times(lease_s=0.6, grace_s=0.0)) as dying:
         run = await dying.start("hi")
-        feed = dying.state.feed.follow(TENANT, run.run_id, after_seq=0)
-        async for event in feed:
-            if isinstance(event.payload, TextDelta):
-                break
+        await dying.seen(run, TextDelta)
         dead = next(t for t in asyncio.all_tasks() if t.get_name() == f"{run.run_id}:1")
         dead.cancel()
         ended = await dying.ended(run)

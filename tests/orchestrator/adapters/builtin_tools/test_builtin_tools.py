@@ -1,6 +1,5 @@
 import asyncio
 import json
-import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -8,19 +7,20 @@ from typing import Any
 import pytest
 
 from orchestrator.adapters.builtin_tools import builtin_tools
-from orchestrator.adapters.builtin_tools.registry import BuiltinTools, Run, Tool
+from orchestrator.adapters.builtin_tools.registry import BuiltinTools, Tool
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.tools import Effect, ToolResult, ToolSpec
+from orchestrator.domain.tools import Effect, Outcome, ToolResult, ToolSpec
 
 NOON = datetime(2026, 11, 20, 14, 5, 59, tzinfo=UTC)
 
 
-async def call(name: str, arguments: object, tools: BuiltinTools | None = None) -> ToolResult:
-    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+async def call(
+    name: str, arguments: object, tools: BuiltinTools | None = None, *, timeout_s: float = 5.0
+) -> ToolResult:
     tools = tools or builtin_tools(now=lambda: NOON)
-    wish = ToolCall(call_id="call_1", name=name, arguments_json=written)
-    return await tools.call(wish, key="run:1:call_1")
+    wish = ToolCall(call_id="call_1", name=name, arguments_json=json.dumps(arguments))
+    return await tools.call(wish, key="run:1:call_1", timeout_s=timeout_s)
 
 
 def error_of(result: ToolResult) -> str:
@@ -31,7 +31,7 @@ def error_of(result: ToolResult) -> str:
 
 
 async def test_the_calculator_gives_a_plain_number() -> None:
-    assert await call("calculator", {"expression": "437 * 12"}) == ToolResult(True, "5244")
+    assert await call("calculator", {"expression": "437 * 12"}) == ToolResult(Outcome.OK, "5244")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ async def test_the_calculator_gives_a_plain_number() -> None:
     ],
 )
 async def test_the_time_is_told_by_zone_and_by_city(timezone: str, told: str) -> None:
-    assert await call("current_time", {"timezone": timezone}) == ToolResult(True, told)
+    assert await call("current_time", {"timezone": timezone}) == ToolResult(Outcome.OK, told)
 
 
 @pytest.mark.parametrize("timezone", ["Mars", "", "../../etc/passwd", "GMT+3", "UTC\x00"])
@@ -61,8 +61,8 @@ async def test_a_zone_that_does_not_exist_is_named(timezone: str) -> None:
 async def test_lookup_gives_the_record_as_json(key: str) -> None:
     result = await call("lookup", {"key": key})
     assert result == ToolResult(
-        ok=True,
-        content='{"item": "desk lamp", "status": "shipped", "carrier": "DHL", '
+        Outcome.OK,
+        '{"item": "desk lamp", "status": "shipped", "carrier": "DHL", '
         '"delivery_date": "2026-11-24"}',
     )
 
@@ -76,42 +76,17 @@ async def test_lookup_reads_other_records_when_given_some() -> None:
     assert (await call("lookup", {"key": "x1"}, tools)).content == '{"ok": "\\u00e9"}'
 
 
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        ("", "not a JSON object"),
-        ("{", "not a JSON object"),
-        ("[" * 9_000, "not a JSON object"),
-        ('{"expression": "' + "1" * 20_000 + '"}', "longer than 16384"),
-        ("[1]", "not of type 'object'"),
-        ("null", "not of type 'object'"),
-        ({}, "'expression' is a required property"),
-        ({"expression": 7}, "arguments.expression: 7 is not of type 'string'"),
-        ({"expression": "1", "precision": 3}, "'precision' was unexpected"),
-        ({"expression": "1 / 0"}, "division by zero"),
-    ],
-)
-async def test_wrong_arguments_are_a_result_that_says_why(arguments: object, why: str) -> None:
-    assert why in error_of(await call("calculator", arguments))
+async def test_what_a_tool_can_not_do_is_a_failure_that_says_why() -> None:
+    result = await call("calculator", {"expression": "1 / 0"})
+    assert result.outcome is Outcome.FAILED
+    assert "division by zero" in error_of(result)
 
 
-async def test_an_unknown_tool_is_a_result_that_names_the_tools() -> None:
-    why = error_of(await call("shell", {}))
-    assert "'shell'" in why
-    assert "calculator, current_time, lookup" in why
-
-
-def test_tools_are_pure_and_selected_in_the_order_asked() -> None:
-    tools = builtin_tools()
-    chosen = tools.select(["lookup", "shell", "calculator"])
-    assert [spec.schema.name for spec in chosen] == ["lookup", "calculator"]
-    assert {spec.effect for spec in tools.specs().values()} == {Effect.PURE}
-    assert all(spec.schema.description for spec in tools.specs().values())
-
-
-def one_tool(run: Run, *, timeout_s: float = 5.0) -> BuiltinTools:
-    schema = ToolSchema(name="odd", description="Odd.", parameters={"type": "object"})
-    return BuiltinTools([Tool(ToolSpec(schema=schema, timeout_s=timeout_s), run)])
+def test_the_tools_are_pure_and_described() -> None:
+    specs = builtin_tools().specs()
+    assert list(specs) == ["calculator", "current_time", "lookup"]
+    assert {(spec.effect, spec.kind) for spec in specs.values()} == {(Effect.PURE, "builtin")}
+    assert all(spec.schema.description for spec in specs.values())
 
 
 async def test_a_tool_that_takes_too_long_is_stopped() -> None:
@@ -124,35 +99,8 @@ async def test_a_tool_that_takes_too_long_is_stopped() -> None:
             stopped.set()
         return ""
 
-    result = await call("odd", {}, one_tool(hang, timeout_s=0.01))
+    schema = ToolSchema(name="odd", description="Odd.", parameters={"type": "object"})
+    tools = BuiltinTools([Tool(ToolSpec(schema=schema), hang)])
+    result = await call("odd", {}, tools, timeout_s=0.01)
     assert error_of(result) == "odd took longer than 0.01 s"
     assert stopped.is_set()
-
-
-async def test_a_defect_in_a_tool_is_a_result_without_details(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def fail(_: Mapping[str, Any]) -> str:
-        raise LookupError("secret")
-
-    with caplog.at_level(logging.DEBUG):
-        result = await call("odd", {}, one_tool(fail))
-    assert error_of(result) == "odd failed"
-    assert "LookupError" in caplog.text
-    assert "secret" not in caplog.text
-
-
-async def test_a_cancelled_call_stays_cancelled() -> None:
-    async def cancel(_: Mapping[str, Any]) -> str:
-        raise asyncio.CancelledError
-
-    with pytest.raises(asyncio.CancelledError):
-        await call("odd", {}, one_tool(cancel))
-
-
-async def test_a_long_result_is_cut() -> None:
-    async def talk(_: Mapping[str, Any]) -> str:
-        return "ab" * 9_000
-
-    content = (await call("odd", {}, one_tool(talk))).content
-    assert content == "ab" * 1_999 + "a…"

@@ -57,7 +57,7 @@ async def test_the_small_model_calls_a_tool_and_then_answers(triton: RunningTrit
         assert await model.ready("small")
         first = await answer(model, ChatRequest("small", (QUESTION,), schemas))
         (call,) = [chunk.call for chunk in first if isinstance(chunk, ToolCallChunk)]
-        result = await tools.call(call, key="test")
+        result = await tools.call(call, key="test", timeout_s=5.0)
         history = (
             QUESTION,
             Message(role=Role.ASSISTANT, tool_calls=(call,)),

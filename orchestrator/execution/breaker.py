@@ -1,0 +1,100 @@
+"""A circuit breaker: stops asking what keeps failing, and finds out when it is back.
+
+CLOSED ─failures in a row─▶ OPEN ─rest_s─▶ HALF_OPEN: one probe
+  ▲                          ▲                 │
+  └──────── it succeeds ─────┼─────────────────┤
+                             └── it fails ─────┘
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Circuit(StrEnum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    failures: int = 5  # in a row
+    rest_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """The right to make one call. Hand it back with what came of it."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resting:
+    """No call now. `wait_s` is the least time until one may be made."""
+
+    wait_s: float
+
+
+class Breaker:
+    """Tell it the end of each call that it admitted: `succeeded`, `failed` or `withdrawn`.
+
+    What a call says that was admitted before the circuit changed is not counted.
+    """
+
+    def __init__(
+        self, policy: BreakerPolicy = BreakerPolicy(), *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._policy = policy
+        self._now = now
+        self._circuit = Circuit.CLOSED
+        self._round = 0
+        self._failures = 0
+        self._opened = 0.0
+        self._probing = False
+
+    @property
+    def circuit(self) -> Circuit:
+        return self._circuit
+
+    def admit(self) -> Admitted | Resting:
+        if self._circuit is Circuit.OPEN:
+            left_s = self._opened + self._policy.rest_s - self._now()
+            if left_s > 0:
+                return Resting(left_s)
+            self._become(Circuit.HALF_OPEN)
+        if self._circuit is Circuit.HALF_OPEN:
+            if self._probing:
+                return Resting(self._policy.rest_s)
+            self._probing = True
+        return Admitted(self._round)
+
+    def succeeded(self, admitted: Admitted) -> None:
+        if admitted.round != self._round:
+            return
+        self._failures = 0
+        if self._circuit is Circuit.HALF_OPEN:
+            self._become(Circuit.CLOSED)
+
+    def failed(self, admitted: Admitted) -> None:
+        if admitted.round != self._round:
+            return
+        self._failures += 1
+        if self._circuit is Circuit.HALF_OPEN or self._failures >= self._policy.failures:
+            self._opened = self._now()
+            self._become(Circuit.OPEN)
+
+    def withdrawn(self, admitted: Admitted) -> None:
+        """The call ended without saying anything of what it asked: it was cancelled."""
+        if admitted.round == self._round:
+            self._probing = False
+
+    def _become(self, circuit: Circuit) -> None:
+        self._circuit = circuit
+        self._round += 1
+        self._failures = 0
+        self._probing = False

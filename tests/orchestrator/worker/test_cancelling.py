@@ -1,0 +1,133 @@
+"""A cancel reaches a run wherever it is, within no heartbeat: the leases here are long."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from orchestrator.domain.agents import AgentSpec
+from orchestrator.domain.chat import ToolSchema
+from orchestrator.domain.events import Interrupted, TextDelta
+from orchestrator.domain.machine import Submitted, advance
+from orchestrator.domain.messages import ToolCall
+from orchestrator.domain.runs import BusyPolicy, RunState
+from orchestrator.domain.tools import Effect, Outcome, ToolResult, ToolSpec
+from orchestrator.ports.tools import ToolSource
+from tests.orchestrator.worker.given import TENANT, Times, call, working
+
+LONG = Times(lease_s=600.0)
+
+
+class Slow(ToolSource):
+    """Works until it is cancelled, and may not notice that."""
+
+    def __init__(self, *, effect: Effect = Effect.PURE, stubborn: bool = False) -> None:
+        self._spec = ToolSpec(
+            ToolSchema("slow", "Works.", {"type": "object"}), effect=effect, timeout_s=60.0
+        )
+        self._stubborn = stubborn
+        self.begun = asyncio.Event()
+        self.let_go = asyncio.Event()
+        self.cancelled = 0
+        self.calls = 0
+
+    def specs(self) -> Mapping[str, ToolSpec]:
+        return {"slow": self._spec}
+
+    async def call(self, call: ToolCall, *, key: str, timeout_s: float) -> ToolResult:
+        self.calls += 1
+        self.begun.set()
+        while not self.let_go.is_set():
+            try:
+                await self.let_go.wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                if not self._stubborn:
+                    raise
+        return ToolResult(Outcome.OK, "done")
+
+
+SLOW = [[call("slow", "{}")], ["ok"]]
+WORKER = AgentSpec(tools=("slow",))
+
+
+async def test_a_run_that_waits_behind_another_ends_at_once() -> None:
+    gate = asyncio.Event()
+    async with working([["one", gate], ["never"]], times=LONG) as fleet:
+        first = await fleet.start("first")
+        await fleet.seen(first, TextDelta)
+        made = await fleet.state.runs.register(
+            TENANT, "second", fingerprint="f", session_id=first.session_id
+        )
+        second = first.model_copy(
+            update={"run_id": made.run_id, "busy_policy": BusyPolicy.ENQUEUE, "input": "second"}
+        )
+        await fleet.state.runs.submit(advance(second, Submitted()), session_labels={})
+        cancelled = await fleet.state.runs.cancel(TENANT, made.run_id)
+        gate.set()
+        await fleet.ended(first)
+    assert cancelled.state is RunState.CANCELLED
+    assert len(fleet.model.requests) == 1
+
+
+async def test_a_cancel_stops_a_running_inference() -> None:
+    async with working([["Hel", asyncio.Event()]], times=LONG) as fleet:
+        run = await fleet.start("hi")
+        await fleet.seen(run, TextDelta)
+        await fleet.state.runs.cancel(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+        stopped = fleet.model.stopped
+    assert ended.state is RunState.CANCELLED
+    assert stopped == 1
+
+
+async def test_a_cancel_stops_a_running_tool() -> None:
+    slow = Slow()
+    async with working(SLOW, tools=[slow], times=LONG) as fleet:
+        run = await fleet.start("go", spec=WORKER)
+        await slow.begun.wait()
+        await fleet.state.runs.cancel(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+    assert ended.state is RunState.CANCELLED
+    assert slow.cancelled == 1
+
+
+async def test_a_cancel_that_nobody_was_told_is_found_by_the_heartbeat() -> None:
+    class Deaf:
+        """The listener's messages get lost."""
+
+    async with working([["Hel", asyncio.Event()]], times=Times(lease_s=0.6)) as fleet:
+        run = await fleet.start("hi")
+        await fleet.seen(run, TextDelta)
+        for loop in fleet.loops:
+            loop.listener.deaf = True
+        await fleet.state.runs.cancel(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+    assert ended.state is RunState.CANCELLED
+
+
+async def test_a_cancel_ends_an_interrupted_run() -> None:
+    spec = AgentSpec(tools=("slow",), approvals=("slow",))
+    slow = Slow()
+    async with working(SLOW, tools=[slow], times=LONG) as fleet:
+        run = await fleet.start("go", spec=spec)
+        await fleet.seen(run, Interrupted)
+        await fleet.state.runs.cancel(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+    assert ended.state is RunState.CANCELLED
+    assert slow.calls == 0
+
+
+async def test_a_tool_that_ignores_its_cancel_keeps_neither_the_run_nor_the_slot() -> None:
+    slow = Slow(stubborn=True)
+    times = Times(lease_s=600.0, stubborn_s=0.1)
+    async with working(SLOW, tools=[slow], times=times) as fleet:
+        run = await fleet.start("go", spec=WORKER)
+        await slow.begun.wait()
+        await fleet.state.runs.cancel(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+        running = fleet.figure("fleet_items_running", kind="tool")
+        slow.let_go.set()
+    assert ended.state is RunState.CANCELLED
+    assert slow.cancelled >= 1
+    assert running == 0
