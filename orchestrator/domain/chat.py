@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.domain.agents import Sampling
+from orchestrator.domain.allowance import UNLIMITED, Allowance
 from orchestrator.domain.messages import Message, ToolCall
 from orchestrator.domain.runs import Usage
 
@@ -23,12 +24,16 @@ class ToolSchema:
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """`model` is the catalogue's name; messages may begin with one of role SYSTEM."""
+    """`model` is the catalogue's name; messages may begin with one of role SYSTEM.
+
+    The answer, with its prompt, stays within `allowance`.
+    """
 
     model: str
     messages: tuple[Message, ...]
     tools: tuple[ToolSchema, ...] = ()
     sampling: Sampling = Sampling()
+    allowance: Allowance = UNLIMITED
 
 
 class FinishReason(StrEnum):

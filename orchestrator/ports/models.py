@@ -19,7 +19,9 @@ class LanguageModel(ABC):
         Closing the iterator early stops the engine.
 
         Raises:
-            InvalidInput: the model can't take this request (CONTEXT_LENGTH, a parameter).
+            InvalidInput: the model can't take this request: a parameter, or CONTEXT_LENGTH
+                with `prompt_tokens` and `limit_tokens` in the metadata.
+            Exhausted: BUDGET, the allowance is too small; no inference was begun.
             Unavailable: MODEL_UNAVAILABLE.
             MalformedToolCall: the model wrote a tool call that can't be read.
         """

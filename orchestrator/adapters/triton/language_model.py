@@ -123,6 +123,7 @@ def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> 
 
     Raises:
         InvalidInput: CONTEXT_LENGTH, with both counts in its metadata.
+        Exhausted: BUDGET.
     """
     wanted = min(request.sampling.max_tokens or entry.max_new_tokens, entry.max_new_tokens)
     limit = entry.context_tokens - min(wanted, MIN_ROOM_TOKENS)
@@ -135,7 +136,8 @@ def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> 
         )
         error.metadata |= {"prompt_tokens": str(prompt_tokens), "limit_tokens": str(limit)}
         raise error
-    return min(wanted, entry.context_tokens - prompt_tokens)
+    room = min(wanted, entry.context_tokens - prompt_tokens)
+    return request.allowance.new_tokens(prompt_tokens, room)
 
 
 async def _exhaust(stream: AsyncGenerator[Outputs, None]) -> None:

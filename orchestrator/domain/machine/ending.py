@@ -31,6 +31,7 @@ def finish(
         record=record,
         charge=charge.tokens if charge else 0,
         dead_letter=dead_letter,
+        cascade=tuple(p.child_run_id for p in run.pending if p.child_run_id and p.content is None),
     )
 
 

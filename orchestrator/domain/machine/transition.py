@@ -20,7 +20,8 @@ class Transition:
     the committed item is not done: it is queued again, its attempts forgotten, when that
     run (of the same shard) has ended, at once if it has. `session_agent` is the agent
     the session has from now on; empty: the same. `dead_letter`: leave an entry for
-    operators.
+    operators. `cascade` names the runs that this one started and that are to be
+    cancelled, as it has ended without them.
     """
 
     run: Run
@@ -33,6 +34,7 @@ class Transition:
     parked_on: str = ""
     session_agent: str = ""
     dead_letter: bool = False
+    cascade: tuple[str, ...] = ()
 
 
 def reasoning(run: Run) -> WorkItem:
