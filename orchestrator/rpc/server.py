@@ -15,6 +15,7 @@ from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.ports.auth import Authenticator
 from orchestrator.rpc.agents import AgentServicer
 from orchestrator.rpc.calls import Calls
+from orchestrator.rpc.dead_letters import DeadLetterServicer
 from orchestrator.rpc.health import Health
 from orchestrator.rpc.inference import InferenceServicer
 from orchestrator.rpc.interceptor import CallInterceptor
@@ -22,6 +23,8 @@ from orchestrator.rpc.metrics import RpcMetrics
 from orchestrator.rpc.pb.fleet.v1 import (
     agents_pb2,
     agents_pb2_grpc,
+    dead_letters_pb2,
+    dead_letters_pb2_grpc,
     inference_pb2,
     inference_pb2_grpc,
     runs_pb2,
@@ -34,7 +37,7 @@ from orchestrator.rpc.sessions import SessionServicer
 
 SERVICES = tuple(
     service.full_name
-    for file in (agents_pb2, sessions_pb2, runs_pb2, inference_pb2)
+    for file in (agents_pb2, sessions_pb2, runs_pb2, dead_letters_pb2, inference_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 _CLOSE_S = 0.5
@@ -46,7 +49,8 @@ class ServerSettings:
 
     `address` is `host:port`; port 0 takes a free one. `reuse_port` lets several
     processes listen on one port, and hides that a port was taken.
-    `min_ping_interval_s` has to be below the clients' keepalive time.
+    `min_ping_interval_s` has to be below the clients' keepalive time. A stream whose
+    reader takes nothing for `write_limit_s` is ended.
     """
 
     address: str = "127.0.0.1:0"
@@ -54,6 +58,7 @@ class ServerSettings:
     reflection: bool = False
     unary_limit_s: float = 30.0
     stream_limit_s: float = 3_700.0
+    write_limit_s: float = 30.0
     max_request_bytes: int = 4 * 1024 * 1024
     max_metadata_bytes: int = 16 * 1024
     max_streams_per_connection: int = 1024
@@ -94,6 +99,7 @@ class ApiServer:
                     metrics=RpcMetrics(registry),
                     unary_limit_s=settings.unary_limit_s,
                     stream_limit_s=settings.stream_limit_s,
+                    write_limit_s=settings.write_limit_s,
                 )
             ],
             options=_options(settings),
@@ -143,6 +149,9 @@ class ApiServer:
             SessionServicer(services.sessions), server
         )
         runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(services.runs), server)
+        dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(
+            DeadLetterServicer(services.dead_letters), server
+        )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(
             InferenceServicer(services.inference), server
         )
