@@ -40,7 +40,7 @@ class Refusal(NamedTuple):
 
 
 class Load(NamedTuple):
-    """As of the engine's last step."""
+    """As of the engine's last step, less what has left since."""
 
     running: int
     waiting: int
@@ -48,6 +48,8 @@ class Load(NamedTuple):
     """From 0 to 1."""
     steps: int
     """Since the engine's start."""
+    step_s: float = 0.0
+    """What a step takes of late."""
 
 
 class Report(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from backends.llm_serving.engine import Load
+from backends.llm_serving.trace import UNTRACED, Trace
 
 Kind = Literal["counter", "gauge", "histogram"]
 WRITE_INTERVAL_S = 0.05
@@ -24,9 +25,10 @@ COUNTERS = {
     "fleet_llm_engine_steps_total": "Steps the engine has run.",
     "fleet_llm_engine_deaths_total": "Times the engine has died.",
 }
+RUNNING = "fleet_llm_requests_running"
 FINISHED = "fleet_llm_requests_finished_total"
 GAUGES = {
-    "fleet_llm_requests_running": "Requests in the engine's last step.",
+    RUNNING: "Requests in the engine's last step, less those cancelled since.",
     "fleet_llm_requests_waiting": "Requests the engine has taken in but not scheduled.",
     "fleet_llm_kv_cache_usage_ratio": "Share of the KV cache in use, 0 to 1.",
     "fleet_llm_engine_up": "1 while the engine can take requests, else 0.",
@@ -73,7 +75,10 @@ class Registry(ABC):
 
 
 class Metrics:
-    def __init__(self, registry: Registry, labels: Mapping[str, str]) -> None:
+    def __init__(
+        self, registry: Registry, labels: Mapping[str, str], trace: Trace = UNTRACED
+    ) -> None:
+        self._trace = trace
         self._series: dict[str, Series] = {}
         for name, description in COUNTERS.items():
             self._series[name] = registry.series("counter", name, description, labels)
@@ -102,7 +107,7 @@ class Metrics:
             if load.running != self._running:
                 self._running = load.running
                 self._urgent.set()
-            self._values["fleet_llm_requests_running"] = load.running
+            self._values[RUNNING] = load.running
             self._values["fleet_llm_requests_waiting"] = load.waiting
             self._values["fleet_llm_kv_cache_usage_ratio"] = load.kv_usage
             self._counts["fleet_llm_engine_steps_total"] += max(0, load.steps - self._steps)
@@ -113,7 +118,8 @@ class Metrics:
         with self._changed:
             self._values["fleet_llm_engine_up"] = 1.0 if up else 0.0
             if not up:
-                self._values["fleet_llm_requests_running"] = 0.0
+                self._running = 0
+                self._values[RUNNING] = 0.0
                 self._values["fleet_llm_requests_waiting"] = 0.0
             self._steps = 0
             self._changed.notify()
@@ -177,12 +183,20 @@ class Metrics:
         values: Mapping[str, float],
         observed: list[tuple[str, float]],
     ) -> None:
+        for name, value in values.items():
+            self._set(name, value)
         for name, by in counts.items():
             if by:
                 self._series[name].increment(by)
-        for name, value in values.items():
-            if self._written.get(name) != value:
-                self._series[name].set(value)
-                self._written[name] = value
         for name, value in observed:
             self._series[name].observe(value)
+            if self._urgent.is_set():
+                self._set(RUNNING, self._running)
+
+    def _set(self, name: str, value: float) -> None:
+        if self._written.get(name) == value:
+            return
+        self._series[name].set(value)
+        self._written[name] = value
+        if name == RUNNING:
+            self._trace.note("running", int(value))

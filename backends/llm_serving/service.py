@@ -21,6 +21,7 @@ from backends.llm_serving.requests import Call, Limits
 from backends.llm_serving.responder import Reply, Responder
 from backends.llm_serving.revival import Hooks, Revival
 from backends.llm_serving.sending import Senders
+from backends.llm_serving.trace import UNTRACED, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,9 @@ class LlmService:
         log: Log,
         *,
         on_given_up: Callable[[str], None],
+        trace: Trace = UNTRACED,
     ) -> None:
+        self._trace = trace
         self._engine = engine
         self._metrics = metrics
         self._settings = settings
@@ -81,7 +84,8 @@ class LlmService:
         self._senders = Senders(
             settings.sender_threads, lambda error: log.error(f"a reply was not sent: {error}")
         )
-        self._watch = CancelWatch(self._responders, self._cancelled)
+        self._step_s = 0.0
+        self._watch = CancelWatch(self._responders, self._cancelled, lambda: self._step_s, trace)
 
     def start(self) -> None:
         """Raises EngineFailed."""
@@ -130,6 +134,7 @@ class LlmService:
             self._grown(chunk)
         for refusal in report.refusals:
             self._refused(refusal)
+        self._step_s = report.load.step_s
         self._metrics.load(report.load)
 
     def died(self, reason: str) -> None:
@@ -214,6 +219,7 @@ class LlmService:
         self._fail(refusal.request_id, error, "invalid" if refusal.callers_fault else "unavailable")
 
     def _cancelled(self, request_id: int) -> None:
+        self._trace.note("told", request_id)
         self._engine.cancel(request_id)
         active = self._drop(request_id)
         if active is not None:

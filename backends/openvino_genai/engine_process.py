@@ -12,6 +12,7 @@ from pathlib import Path
 
 from backends.llm_serving.engine import Report
 from backends.llm_serving.errors import LlmError
+from backends.llm_serving.trace import Trace
 from backends.openvino_genai.detokenizer import detokenizer_for
 from backends.openvino_genai.genai_pipeline import GenAiPipeline
 from backends.openvino_genai.loop import Channel, Loop, Message, Stop
@@ -49,7 +50,8 @@ def main(descriptor: int, version_folder: Path) -> None:
         connection.send(Failed(str(error)))
         return
     connection.send(Ready())
-    loop = Loop(pipeline, SocketChannel(connection), detokenizer, settings.coalescing)
+    trace = Trace(settings.trace)
+    loop = Loop(pipeline, SocketChannel(connection), detokenizer, settings.coalescing, trace)
     try:
         loop.run()
     except BrokenPipeError:

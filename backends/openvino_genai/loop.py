@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.engine import Chunk, EngineRequest, Load, Refusal, Report
+from backends.llm_serving.trace import UNTRACED, Trace
 from backends.openvino_genai.answer import Answer
 from backends.openvino_genai.detokenizer import Detokenizer
 from backends.openvino_genai.pipeline import Pipeline, Status
@@ -47,7 +48,9 @@ class Loop:
         channel: Channel,
         detokenizer: Detokenizer,
         coalescing: Coalescing,
+        trace: Trace = UNTRACED,
     ) -> None:
+        self._trace = trace
         self._pipeline = pipeline
         self._channel = channel
         self._detokenizer = detokenizer
@@ -55,6 +58,7 @@ class Loop:
         self._answers: dict[int, Answer] = {}
         self._due: defaultdict[int, list[int]] = defaultdict(list)
         self._streams = 0
+        self._left = False
         self._steps = 0
         self._step_s = 0.0
         self._load_sent = Load(0, 0, 0.0, 0)
@@ -64,6 +68,10 @@ class Loop:
     def run(self) -> None:
         """Until told to stop; raises what the engine raises."""
         while self._take_in(self._channel.receive(wait=not self._pipeline.busy())):
+            if self._left:
+                # What was cancelled is not in the next step: say so before it, not after.
+                self._left = False
+                self._send([])
             chunks: list[Chunk] = []
             if self._pipeline.busy():
                 self._step()
@@ -118,6 +126,7 @@ class Loop:
         self._pipeline.step()
         spent = time.perf_counter() - began
         self._steps += 1
+        self._trace.note("step", self._steps)
         self._step_s += (spent - self._step_s) * (STEP_TIME_WEIGHT if self._step_s else 1.0)
 
     def _finished(self) -> Iterable[Chunk]:
@@ -156,6 +165,7 @@ class Loop:
         self._streams -= answer.streamed
         if cancel:
             answer.generation.cancel()
+            self._left = True
 
     def _send(self, chunks: list[Chunk]) -> None:
         """The load by itself goes out when requests start or leave, else every now and then."""
@@ -173,4 +183,4 @@ class Loop:
         scheduled, kv_usage = self._pipeline.counts()
         inside = len(self._answers)
         running = 0 if idle else min(scheduled, inside)
-        return Load(running, inside - running, min(1.0, kv_usage), self._steps)
+        return Load(running, inside - running, min(1.0, kv_usage), self._steps, self._step_s)

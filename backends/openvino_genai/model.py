@@ -22,6 +22,7 @@ from backends.llm_serving.tensors import (  # noqa: E402
     complete_config,
     read_call,
 )
+from backends.llm_serving.trace import Trace  # noqa: E402
 from backends.openvino_genai.engine import OpenVinoEngine  # noqa: E402
 from backends.openvino_genai.settings import load_settings  # noqa: E402
 
@@ -45,15 +46,17 @@ class TritonPythonModel:
             self._log = TritonLog(name)
             self._registry = TritonRegistry()
             self._name = name
+            trace = Trace(settings.trace)
             self._lost = settings.when_engine_is_lost
             self._service = LlmService(
                 engine,
-                Metrics(self._registry, {"model": name, "version": version}),
+                Metrics(self._registry, {"model": name, "version": version}, trace),
                 ServiceSettings(
                     settings.limits, settings.drain_timeout_s, settings.engine_restarts
                 ),
                 self._log,
                 on_given_up=self._give_up,
+                trace=trace,
             )
             self._service.start()
         except LlmError as error:

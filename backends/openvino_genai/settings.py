@@ -52,6 +52,8 @@ class Settings:
     when_engine_is_lost: str = "exit"
     """After `engine_restarts`: "exit" ends the stub, for a launcher that watches it; "unload"
     unloads the model, which Triton allows under explicit model control."""
+    trace: str | None = None
+    """A file that gets a line for each step, cancel and gauge; for measurements."""
 
     def __post_init__(self) -> None:
         if self.when_engine_is_lost not in {"exit", "unload"}:

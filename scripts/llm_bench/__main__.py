@@ -7,25 +7,39 @@ with the direct call's. With --json the last line is one JSON object.
 import argparse
 import asyncio
 import json
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from backends.openvino_genai.settings import load_settings
-from scripts.llm_bench.cancel import steps_to_leave, summary
-from scripts.llm_bench.measure import Direct, run_rounds
-from scripts.llm_bench.server import PER_TOKEN, ROOT, serve
+from scripts.llm_bench.cancel import Cancels, measure_cancels
+from scripts.llm_bench.measure import Direct, Series, run_rounds
+from scripts.llm_bench.server import PER_TOKEN, ROOT, TRACED, serve
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench_llm", description=__doc__.split("\n\n")[0])
     parser.add_argument("--model", default="llm_small", help="a model of model_repository")
     parser.add_argument("--at-once", type=int, default=256, help="prompts in a burst")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cancels", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=7, help="0 measures cancels only")
+    parser.add_argument("--cancels", type=int, default=15, help="at each number of streams")
+    parser.add_argument(
+        "--streams", type=numbers, default=(1, 8, 64, 256), help="running when one is cancelled"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object as the last line")
     return parser.parse_args()
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    try:
+        values = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or min(values) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of positive numbers like 1,64,256")
+    return values
 
 
 async def measure(asked: argparse.Namespace) -> dict[str, Any]:
@@ -34,32 +48,43 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "streamed": (asked.model, True),
         "streamed, one token a message": (PER_TOKEN, True),
     }
-    settings, folder = load_settings(ROOT / "model_repository" / asked.model / "1")
-    direct = Direct(settings, folder)
+    directly: list[float] = []
+    series: list[Series] = []
+    cancels: list[Cancels] = []
     with tempfile.TemporaryDirectory(prefix="bench_llm_") as scratch:
         async with serve(asked.model, Path(scratch)) as served:
-            directly, series = await asyncio.to_thread(
-                run_rounds,
-                direct,
-                served.grpc_url,
-                at_once=asked.at_once,
-                rounds=asked.rounds,
-                ways=ways,
-            )
-            steps = await steps_to_leave(
-                served.grpc_url, served.metrics_url, asked.model, asked.cancels
-            )
+            if asked.rounds:
+                directly, series = await asyncio.to_thread(
+                    run_rounds,
+                    Direct(*load_settings(ROOT / "model_repository" / asked.model / "1")),
+                    served.grpc_url,
+                    at_once=asked.at_once,
+                    rounds=asked.rounds,
+                    ways=ways,
+                )
+            for streams in asked.streams if asked.cancels else ():
+                found = await measure_cancels(
+                    served.grpc_url, TRACED, served.trace, streams=streams, times=asked.cancels
+                )
+                cancels.append(found)
     return {
         "model": asked.model,
         "at_once": asked.at_once,
         "rounds": asked.rounds,
-        "direct_tokens_per_s": round(sorted(directly)[len(directly) // 2]),
+        "direct_tokens_per_s": round(statistics.median(directly)) if directly else None,
         "ways": [one.summary() for one in series],
-        "cancel": summary(steps),
+        "cancels": [one.summary() for one in cancels],
     }
 
 
 def show(result: dict[str, Any]) -> None:
+    if result["ways"]:
+        show_ways(result)
+    if result["cancels"]:
+        show_cancels(result)
+
+
+def show_ways(result: dict[str, Any]) -> None:
     head = (
         f"{'way':32}{'tokens/s':>10}{'of direct':>11}{'TTFT p50':>11}{'messages':>10}{'wrong':>7}"
     )
@@ -72,11 +97,21 @@ def show(result: dict[str, Any]) -> None:
             f"{way['ttft_p50_ms']:>8.0f} ms{way['messages_per_request']:>10}"
             f"{way['wrong_answers']:>7}"
         )
-    cancel = result["cancel"]
+
+
+def show_cancels(result: dict[str, Any]) -> None:
+    print(f"\n{result['model']}, from a cancel to a lower running gauge: median, and the most\n")
     print(
-        f"\ncancel to a lower running gauge: {cancel['steps_p50']:.0f} engine steps (median of "
-        f"{cancel['cancels']}), {cancel['steps_most']:.0f} at most"
+        f"{'streams':8}{'a step':>10}{'from the client':>30}{'from when the backend is told':>42}"
     )
+    for one in result["cancels"]:
+        from_client = f"{one['steps_from_client_p50']:g} steps, {one['ms_from_client_p50']:.1f} ms"
+        from_told = f"{one['steps_from_told_p50']:g} steps, {one['ms_from_told_p50']:.1f} ms"
+        print(
+            f"{one['streams']:<8}{one['step_ms']:>7.2f} ms"
+            f"{from_client:>25}{one['steps_from_client_most']:>5g}"
+            f"{from_told:>37}{one['steps_from_told_most']:>5g}"
+        )
 
 
 def main() -> int:

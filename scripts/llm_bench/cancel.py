@@ -1,72 +1,154 @@
-"""How many engine steps go by between a client's cancel and the fall of the running gauge."""
+"""How many engine steps go by between a cancel and the fall of the running gauge.
+
+The model writes a line for each step, cancel and gauge (`trace` in model.json) with the machine's
+monotonic time, and so does the client that cancels: what lies between two lines can be counted,
+and reading /metrics, which takes longer than many a step, is not part of it.
+"""
 
 import asyncio
+import random
 import statistics
+import sys
 import time
-import urllib.request
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import grpc
 import grpc.aio
 
+from backends.llm_serving.trace import Event
 from scripts.llm_bench.client import open_stream, request_bytes
 
-PROMPT = "<|im_start|>user\nTell me a story.<|im_end|>\n<|im_start|>assistant\n"
+PROMPT = "<|im_start|>user\nTell me story {}.<|im_end|>\n<|im_start|>assistant\n"
 ENDLESS: dict[str, object] = {"max_tokens": None, "ignore_eos": True}
-STREAMS = 8
+PAUSE_S = (0.2, 0.4)
 DEADLINE_S = 20.0
 
 
-async def steps_to_leave(address: str, metrics_url: str, model: str, times: int) -> list[float]:
-    """Streams run side by side; one is cancelled; the others keep the engine stepping."""
-    found = []
-    for _ in range(times):
-        async with grpc.aio.insecure_channel(address) as channel:
-            calls = [_open(channel, model) for _ in range(STREAMS)]
-            for call in calls:
-                await call.read()
-            await _until(metrics_url, model, STREAMS)
-            before = _read(metrics_url, model)
-            calls[0].cancel()
-            after = await _until(metrics_url, model, STREAMS - 1)
-            found.append(after["steps"] - before["steps"])
-            for call in calls[1:]:
-                call.cancel()
-        await _until(metrics_url, model, 0)
-    return found
+@dataclass
+class Cancels:
+    """Of single streams while `streams` of them run, the cancelled one included."""
+
+    streams: int
+    step_ms: float = 0.0
+    from_client_steps: list[int] = field(default_factory=list)
+    from_client_ms: list[float] = field(default_factory=list)
+    until_told_ms: list[float] = field(default_factory=list)
+    """From the client's cancel until the backend's question is answered with yes."""
+    from_told_steps: list[int] = field(default_factory=list)
+    from_told_ms: list[float] = field(default_factory=list)
+
+    def summary(self) -> dict[str, float]:
+        return {
+            "streams": self.streams,
+            "cancels": len(self.from_client_steps),
+            "step_ms": round(self.step_ms, 2),
+            "steps_from_client_p50": statistics.median(self.from_client_steps),
+            "steps_from_client_most": max(self.from_client_steps),
+            "ms_from_client_p50": round(statistics.median(self.from_client_ms), 2),
+            "ms_until_told_p50": round(statistics.median(self.until_told_ms), 2),
+            "steps_from_told_p50": statistics.median(self.from_told_steps),
+            "steps_from_told_most": max(self.from_told_steps),
+            "ms_from_told_p50": round(statistics.median(self.from_told_ms), 2),
+        }
 
 
-def _open(channel: grpc.aio.Channel, model: str) -> Any:
-    return open_stream(channel, [request_bytes(model, 0, PROMPT, ENDLESS, stream=True)])
+async def measure_cancels(
+    address: str, model: str, trace: Path, *, streams: int, times: int
+) -> Cancels:
+    """Streams of another process keep the engine busy; here one runs at a time and is cancelled."""
+    result = Cancels(streams)
+    async with background(address, model, streams - 1), grpc.aio.insecure_channel(address) as own:
+        for number in range(times):
+            call = open_stream(own, [request_bytes(model, 0, PROMPT.format(number), ENDLESS)])
+            await call.read()
+            # At any moment of a step and of the watch's round.
+            await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
+            read_from = await asyncio.to_thread(lambda: trace.stat().st_size)
+            at_ns = time.monotonic_ns()
+            call.cancel()
+            await _note(result, trace, read_from, at_ns)
+    return result
 
 
-async def _until(metrics_url: str, model: str, running: int) -> dict[str, float]:
+async def _note(result: Cancels, trace: Path, read_from: int, at_ns: int) -> None:
     deadline = time.monotonic() + DEADLINE_S
     while time.monotonic() < deadline:
-        values = _read(metrics_url, model)
-        if values["running"] == running:
-            return values
-        await asyncio.sleep(0.001)
-    raise RuntimeError(f"the running gauge did not become {running} within {DEADLINE_S:.0f} s")
+        await asyncio.sleep(0.1)
+        with trace.open() as lines:
+            lines.seek(read_from)
+            events = sorted(Event.parse(line) for line in lines if line.endswith("\n"))
+        if note_cancel(result, [event for event in events if event.at_ns >= at_ns], at_ns):
+            return
+    raise RuntimeError(f"the running gauge did not fall within {DEADLINE_S:.0f} s")
 
 
-def _read(metrics_url: str, model: str) -> dict[str, float]:
-    names = {
-        "fleet_llm_requests_running": "running",
-        "fleet_llm_engine_steps_total": "steps",
-    }
-    values = {}
-    with urllib.request.urlopen(metrics_url, timeout=DEADLINE_S) as answer:  # noqa: S310
-        for line in answer.read().decode().splitlines():
-            name, _, rest = line.partition("{")
-            if name in names and f'model="{model}"' in rest:
-                values[names[name]] = float(rest.rsplit(" ", 1)[1])
-    return values
+def note_cancel(result: Cancels, events: Sequence[Event], at_ns: int) -> bool:
+    """Of events after a cancel at `at_ns`; False when its gauge is not among them yet."""
+    told = next((one for one in events if one.name == "told"), None)
+    fallen = next(
+        (one for one in events if one.name == "running" and one.value < result.streams), None
+    )
+    if told is None or fallen is None:
+        return False
+    steps = [one.at_ns for one in events if one.name == "step"]
+    by_fall, by_told = bisect_right(steps, fallen.at_ns), bisect_right(steps, told.at_ns)
+    result.from_client_steps.append(by_fall)
+    result.from_told_steps.append(by_fall - by_told)
+    result.from_client_ms.append((fallen.at_ns - at_ns) / 1e6)
+    result.until_told_ms.append((told.at_ns - at_ns) / 1e6)
+    result.from_told_ms.append((fallen.at_ns - told.at_ns) / 1e6)
+    if by_fall > 1:
+        result.step_ms = (steps[by_fall - 1] - steps[0]) / 1e6 / (by_fall - 1)
+    return True
 
 
-def summary(steps: list[float]) -> dict[str, float | int]:
-    return {
-        "cancels": len(steps),
-        "steps_p50": statistics.median(steps),
-        "steps_most": max(steps),
-    }
+@asynccontextmanager
+async def background(address: str, model: str, streams: int) -> AsyncIterator[None]:
+    """Endless streams, running by the time this is entered."""
+    process = await asyncio.create_subprocess_exec(
+        *[sys.executable, "-m", "scripts.llm_bench.background", address, model, str(streams)],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        if await process.stdout.readline() != b"running\n":
+            raise RuntimeError("the background streams did not start")
+        yield
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+        await process.wait()
+
+
+async def keep_streaming(address: str, model: str, streams: int) -> None:
+    """Until standard input ends; says `running` when every stream has begun."""
+    begun = 0
+    all_begun = asyncio.Event()
+    if not streams:
+        all_begun.set()
+
+    async def stream(channel: grpc.aio.Channel, number: int) -> None:
+        nonlocal begun
+        first = True
+        while True:
+            request = request_bytes(model, 0, PROMPT.format(f"b{number}"), ENDLESS)
+            call: Any = open_stream(channel, [request])
+            async for _ in call:
+                begun += first
+                first = False
+                if begun == streams:
+                    all_begun.set()
+
+    async with grpc.aio.insecure_channel(address) as channel:
+        running = [asyncio.create_task(stream(channel, number)) for number in range(streams)]
+        await all_begun.wait()
+        print("running", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -35,7 +35,7 @@ class Round:
 
 
 def request_bytes(
-    model: str, request_id: int, prompt: str, sampling: dict[str, object], *, stream: bool
+    model: str, request_id: int, prompt: str, sampling: dict[str, object], *, stream: bool = True
 ) -> bytes:
     request = service_pb2.ModelInferRequest(model_name=model, id=str(request_id))
     request.parameters["triton_enable_empty_final_response"].bool_param = True

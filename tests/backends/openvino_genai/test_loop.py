@@ -1,12 +1,14 @@
 """The engine's loop over a scripted pipeline."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.engine import Chunk, EngineRequest, Refusal
 from backends.llm_serving.sampling import SamplingParams
+from backends.llm_serving.trace import Event, Trace
 from backends.openvino_genai.detokenizer import TableDetokenizer
 from backends.openvino_genai.loop import Cancel, Loop, Message
 from backends.openvino_genai.scripted import EOS, ScriptedChannel, ScriptedPipeline
@@ -187,3 +189,22 @@ def test_log_probabilities_come_token_by_token() -> None:
         (ord("z"), -1.0, "z"),
     ]
     assert chunks(channel, 1)[-1].pieces[0].cumulative_logprob == -3.0
+
+
+def test_a_cancelled_request_is_out_of_the_load_before_the_next_step() -> None:
+    channel = ran([request(1), request(2)], [], [Cancel(1)], [])
+    told = [(report.load.running, report.load.steps) for report in channel.reports]
+    assert told.index((1, 2)) == 1
+
+
+def test_a_traced_loop_writes_a_line_for_each_step(tmp_path: Path) -> None:
+    pipeline = ScriptedPipeline(lambda _: [*b"abcd", EOS])
+    channel = ScriptedChannel([request(1)])
+    trace = Trace(str(tmp_path / "trace"))
+    detokenizer = TableDetokenizer(TABLE, frozenset({EOS}))
+
+    Loop(pipeline, channel, detokenizer, EVERY_FOUR, trace).run()
+
+    events = [Event.parse(line) for line in (tmp_path / "trace").read_text().splitlines()]
+    assert [(event.name, event.value) for event in events] == [("step", n + 1) for n in range(5)]
+    assert [event.at_ns for event in events] == sorted(event.at_ns for event in events)
