@@ -5,6 +5,7 @@ In Triton's stub no request would be read and no answer sent meanwhile. Run as
 of the socket FD does.
 """
 
+import os
 import signal
 import sys
 from multiprocessing.connection import Connection
@@ -44,6 +45,8 @@ def main(descriptor: int, version_folder: Path) -> None:
     connection = Connection(descriptor)
     try:
         settings, folder = load_settings(version_folder)
+        # Before the engine starts its threads, which inherit it.
+        os.nice(settings.niceness)
         pipeline = GenAiPipeline(settings, folder)
         detokenizer = detokenizer_for(pipeline.vocabulary(), pipeline.decode)
     except (LlmError, RuntimeError, ValueError) as error:
