@@ -45,8 +45,8 @@ def main() -> int:
     except KeyboardInterrupt:
         print("scripts/perf_analyzer: interrupted, no report written", file=sys.stderr)
         return 130
-    for name, value in targets(measurements).items():
-        print(f"{name}: {value:g}")
+    for name, figure in targets(measurements).items():
+        print(f"{name}: {figure}")
     print(f"report: {report}")
     if arguments.json:
         print(json.dumps(as_json(measurements)))
@@ -78,7 +78,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--skip-unbatched", action="store_true", help="no second sweep with dynamic batching off"
     )
-    parser.add_argument("--window-ms", type=int, default=2000, help="three windows a measurement")
+    parser.add_argument("--window-ms", type=int, default=700, help="three windows a measurement")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="of everything in turn; medians are reported"
+    )
     parser.add_argument("--llm", default="llm_small", help="the language model to stream from")
     parser.add_argument(
         "--output",
@@ -113,6 +116,7 @@ async def measure(arguments: argparse.Namespace) -> Measurements:
     plan = Plan(
         concurrencies=arguments.concurrency,
         window_ms=arguments.window_ms,
+        rounds=arguments.rounds,
         models=[model for name, model in models.items() if name in only],
         settings=arguments.set,
         variants=VARIANTS[:1] if arguments.skip_unbatched else VARIANTS,

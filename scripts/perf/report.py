@@ -1,9 +1,11 @@
 """The report: a page of Markdown, a plot, and the same as one JSON object."""
 
-from collections.abc import Sequence
+import itertools
+import statistics
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scripts.perf.load import Load
 from scripts.perf.streaming import StreamLoad
@@ -20,9 +22,10 @@ def write_report(folder: Path, measurements: Measurements, machine: str) -> Path
         parts += [
             "![Throughput and latency over callers](batching.png)\n",
             _targets_table(targets(measurements)),
-            "## As configured\n\n" + _load_table(measurements.batched),
-            "## Dynamic batching off\n\n" + _load_table(measurements.unbatched),
-            "## Each model of the router, as configured\n\n" + _share_table(measurements.batched),
+            "## As configured\n\n" + _load_table(medians(measurements.batched)),
+            "## Dynamic batching off\n\n" + _load_table(medians(measurements.unbatched)),
+            "## Each model of the router, as configured\n\n"
+            + _share_table(medians(measurements.batched)),
         ]
     if measurements.streams:
         parts.append("## Streams\n\n" + _stream_table(measurements.streams))
@@ -35,23 +38,60 @@ def as_json(measurements: Measurements) -> dict[str, Any]:
     return {**asdict(measurements), "targets": targets(measurements)}
 
 
-def targets(measurements: Measurements) -> dict[str, float]:
-    """The figures the repository promises, as far as this run has what they need."""
-    loads = {(load.model, load.concurrency): load for load in measurements.batched}
-    unbatched = {(load.model, load.concurrency): load for load in measurements.unbatched}
-    direct = max(measurements.direct, default=0.0)
+class Figure(NamedTuple):
+    """Over the rounds."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def over(cls, values: Iterable[float]) -> "Figure":
+        found = sorted(values)
+        return cls(*(round(one, 3) for one in (statistics.median(found), found[0], found[-1])))
+
+    def __str__(self) -> str:
+        return f"{self.median:g} ({self.least:g} to {self.most:g})"
+
+
+def targets(measurements: Measurements) -> dict[str, Figure]:
+    """The figures the repository promises, as far as this run has what they need.
+
+    A round's share of OpenVINO is taken of the mean of what it did before and after that round.
+    """
+    loads, unbatched = by_place(measurements.batched), by_place(measurements.unbatched)
+    direct = [statistics.mean(pair) for pair in itertools.pairwise(measurements.direct)]
     figures = {}
     for model in (ROUTER, EMBEDDER):
-        load, plain = loads.get((model, CALLERS)), unbatched.get((model, CALLERS))
-        if load and plain:
-            figures[f"{model} at {CALLERS}: times without batching"] = (
-                load.throughput / plain.throughput
+        rates = [load.throughput for load in loads.get((model, CALLERS), ())]
+        plain = [load.throughput for load in unbatched.get((model, CALLERS), ())]
+        if rates and plain:
+            figures[f"{model} at {CALLERS}: times without batching"] = Figure.over(
+                rate / other for rate, other in zip(rates, plain, strict=True)
             )
-        if load and direct:
-            figures[f"{model} at {CALLERS}: share of OpenVINO directly"] = load.throughput / direct
+        if rates and direct:
+            figures[f"{model} at {CALLERS}: share of OpenVINO directly"] = Figure.over(
+                rate / alone for rate, alone in zip(rates, direct, strict=True)
+            )
     if (ROUTER, 1) in loads:
-        figures[f"{ROUTER} at 1: p50 ms"] = loads[ROUTER, 1].p50_ms
-    return {name: round(value, 3) for name, value in figures.items()}
+        figures[f"{ROUTER} at 1: p50 ms"] = Figure.over(load.p50_ms for load in loads[ROUTER, 1])
+    return figures
+
+
+def by_place(loads: Iterable[Load]) -> dict[tuple[str, int], list[Load]]:
+    """By model and number of callers, each round's in turn."""
+    places: dict[tuple[str, int], list[Load]] = {}
+    for load in loads:
+        places.setdefault((load.model, load.concurrency), []).append(load)
+    return places
+
+
+def medians(loads: Iterable[Load]) -> list[Load]:
+    """Of each place the round of median throughput (the lower of two)."""
+    return [
+        sorted(rounds, key=lambda load: load.throughput)[(len(rounds) - 1) // 2]
+        for rounds in by_place(loads).values()
+    ]
 
 
 def plot(path: Path, measurements: Measurements) -> None:
@@ -62,8 +102,8 @@ def plot(path: Path, measurements: Measurements) -> None:
 
     figure, (rates, latencies) = pyplot.subplots(1, 2, figsize=(11, 4.5))
     for loads, style, name in (
-        (measurements.batched, "-o", "as configured"),
-        (measurements.unbatched, "--x", "batching off"),
+        (medians(measurements.batched), "-o", "as configured"),
+        (medians(measurements.unbatched), "--x", "batching off"),
     ):
         for model in dict.fromkeys(load.model for load in loads):
             points = [load for load in loads if load.model == model]
@@ -73,7 +113,10 @@ def plot(path: Path, measurements: Measurements) -> None:
             latencies.plot(callers, [load.p50_ms for load in points], style, label=label)
     if measurements.direct:
         rates.axhline(
-            max(measurements.direct), color="grey", linestyle=":", label="OpenVINO directly, 32"
+            statistics.median(measurements.direct),
+            color="grey",
+            linestyle=":",
+            label="OpenVINO directly, 32",
         )
     for axes, title in ((rates, "texts per second"), (latencies, "p50 latency, ms")):
         axes.set_xscale("log", base=2)
@@ -86,8 +129,9 @@ def plot(path: Path, measurements: Measurements) -> None:
     pyplot.close(figure)
 
 
-def _targets_table(figures: dict[str, float]) -> str:
-    return _table(("figure", "value"), [(name, f"{value:g}") for name, value in figures.items()])
+def _targets_table(figures: dict[str, Figure]) -> str:
+    rows = [(name, str(figure)) for name, figure in figures.items()]
+    return _table(("figure", "median over the rounds (least to most)"), rows)
 
 
 def _load_table(loads: Sequence[Load]) -> str:

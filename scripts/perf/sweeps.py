@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,8 +32,8 @@ ROUTER_MODELS = (
 )
 VARIANTS = ("as configured", "dynamic batching off")
 CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128)
-# More texts than one measurement sends, so that none comes round again.
-TEXTS_PER_LOAD = 30_000
+# More texts than a model here answers in a second, so that none comes round again.
+TEXTS_PER_S = 1500
 DIRECT_TEXTS = 2048
 
 Tell = Callable[[str], None]
@@ -41,7 +42,8 @@ Tell = Callable[[str], None]
 @dataclass(frozen=True)
 class Plan:
     concurrencies: Sequence[int] = CONCURRENCIES
-    window_ms: int = 2000
+    window_ms: int = 700
+    rounds: int = 3
     models: Sequence[str] = (EMBEDDER, ROUTER)
     settings: Sequence[Setting] = ()
     """Tried instead of what the repository has."""
@@ -49,12 +51,18 @@ class Plan:
     llm: str = "llm_small"
     llm_concurrencies: Sequence[int] = (1, 8, 32)
 
+    @property
+    def texts_per_load(self) -> int:
+        """perf_analyzer takes its windows, and about as long before them."""
+        return 2 * (WINDOWS + 1) * TEXTS_PER_S * max(1000, self.window_ms) // 1000
+
 
 @dataclass
 class Measurements:
     direct: list[float] = field(default_factory=list)
-    """Texts per second of OpenVINO alone, before and after the sweeps."""
+    """Texts per second of OpenVINO alone, before the first round and after each."""
     batched: list[Load] = field(default_factory=list)
+    """One of each model and number of callers a round, round after round."""
     unbatched: list[Load] = field(default_factory=list)
     streams: list[StreamLoad] = field(default_factory=list)
 
@@ -73,6 +81,7 @@ def distinct_texts(count: int, series: int = 0) -> list[str]:
 async def sweep_router(
     plan: Plan, analyzer: PerfAnalyzer, folder: Path, tell: Tell
 ) -> Measurements:
+    """Both variants are up at once and measured in turn: a machine's speed drifts."""
     results = Measurements()
     texts = distinct_texts(DIRECT_TEXTS)
     version = ROOT / "model_repository" / EMBEDDER / "1"
@@ -80,43 +89,49 @@ async def sweep_router(
     needed = ROUTER_MODELS if ROUTER in plan.models else plan.models
 
     async def direct() -> None:
-        seconds = WINDOWS * plan.window_ms / 1000
-        rate = await asyncio.to_thread(direct_throughput, version, texts, seconds)
+        rate = await asyncio.to_thread(
+            direct_throughput, version, texts, WINDOWS * plan.window_ms / 1000
+        )
         tell(f"OpenVINO directly, batch 32: {rate:.0f} texts/s")
         results.direct.append(rate)
 
-    await direct()
+    async def measure(name: str, url: str, model: str, concurrency: int) -> Load:
+        rows = [{"TEXT": text} for text in distinct_texts(plan.texts_per_load, next(series))]
+        data = write_input_data(folder / "texts.json", rows)
+        load = await asyncio.to_thread(
+            run_load,
+            analyzer,
+            url,
+            model,
+            concurrency,
+            input_data=data,
+            window_ms=plan.window_ms,
+        )
+        tell(
+            f"{model}, {name}, {concurrency} callers: "
+            f"{load.throughput:.0f}/s, p50 {load.p50_ms:.1f} ms"
+        )
+        return load
+
     variants: list[tuple[str, Edit, list[Load]]] = [
         ("as configured", with_settings(plan.settings), results.batched),
         ("dynamic batching off", without_batching, results.unbatched),
     ]
-    for name, edit, loads in variants:
-        if name not in plan.variants:
-            continue
-        # Triton starts its stubs through a shell: no blank may be in their path.
-        slug = name.replace(" ", "-")
-        copies = copy_repositories(REPOSITORIES, folder / slug, needed, edit)
-        async with serving(copies, folder / f"run-{slug}") as server:
-            for model in plan.models:
-                for concurrency in plan.concurrencies:
-                    fresh = distinct_texts(TEXTS_PER_LOAD, next(series))
-                    data = folder / "texts.json"
-                    write_input_data(data, [{"TEXT": text} for text in fresh])
-                    load = await asyncio.to_thread(
-                        run_load,
-                        analyzer,
-                        server.grpc_url,
-                        model,
-                        concurrency,
-                        input_data=data,
-                        window_ms=plan.window_ms,
-                    )
-                    tell(
-                        f"{model}, {name}, {concurrency} callers: "
-                        f"{load.throughput:.0f}/s, p50 {load.p50_ms:.1f} ms"
-                    )
-                    loads.append(load)
-    await direct()
+    async with AsyncExitStack() as up:
+        servers = []
+        for name, edit, loads in variants:
+            if name in plan.variants:
+                # Triton starts its stubs through a shell: no blank may be in their path.
+                slug = name.replace(" ", "-")
+                copies = copy_repositories(REPOSITORIES, folder / slug, needed, edit)
+                server = await up.enter_async_context(serving(copies, folder / f"run-{slug}"))
+                servers.append((name, server.grpc_url, loads))
+        await direct()
+        for _ in range(plan.rounds):
+            for model, concurrency in itertools.product(plan.models, plan.concurrencies):
+                for name, url, loads in servers:
+                    loads.append(await measure(name, url, model, concurrency))
+            await direct()
     return results
 
 

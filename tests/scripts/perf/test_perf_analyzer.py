@@ -20,6 +20,7 @@ def perf_analyzer(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_short_sweep_writes_its_report_and_ends_with_one_json_object(tmp_path: Path) -> None:
     finished = perf_analyzer(
         *["--only", "embedder", "--skip-unbatched", "--concurrency", "1,8", "--window-ms", "500"],
+        *["--rounds", "1"],
         *["--set", "embedder.max_batch_size=4", "--output", str(tmp_path / "out"), "--json"],
     )
 
