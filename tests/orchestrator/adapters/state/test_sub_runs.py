@@ -160,6 +160,16 @@ async def test_a_child_that_ends_queues_only_the_item_that_is_parked_on_it(state
     assert again.lease.item.call == CALLS[1]
 
 
+async def test_another_child_of_the_same_call_queues_nothing_when_it_ends(state: State) -> None:
+    await with_tools(state)
+    claim = await claim_one(state, WorkKind.TOOL)
+    forgotten = await child_of(state, claim, "forgotten")
+    child = await child_of(state, claim, "child")
+    await state.runs.commit(claim, waits_for(child, claim))
+    await state.runs.cancel(TENANT, forgotten.run_id)
+    assert await claimed(state, WorkKind.TOOL) == ()
+
+
 async def test_a_child_that_ends_before_its_parent_parked_leaves_the_lease_alone(
     state: State,
 ) -> None:
