@@ -86,6 +86,10 @@ class ClaimLoop:
             stubborn_s=settings.stubborn_s,
         )
 
+    def __len__(self) -> int:
+        """How many items are in hand."""
+        return len(self._jobs)
+
     def stop(self) -> None:
         """Stops claiming. `run` returns when the jobs in hand have ended or are handed back."""
         self._stopping.set()
