@@ -200,8 +200,7 @@ class ClaimLoop:
             return self._failed(claim, error)
         return None
 
-    @staticmethod
-    def _cut_off(job: Job, stopped: BaseException) -> Decision:
+    def _cut_off(self, job: Job, stopped: BaseException) -> Decision:
         match job.cut:
             case Cut.CANCEL:
                 return CancelRequested()
@@ -211,6 +210,9 @@ class ClaimLoop:
                 return Drop("STALE_LEASE")
             case None if isinstance(stopped, NotRepeatable):
                 return HandBack(counts=True)
+        current = asyncio.current_task()
+        if current is not None and current.cancelling() == 0:  # it came from within the handler
+            return self._failed(job.claim, RuntimeError("cancelled from within"))
         raise stopped
 
     def _remaining_s(self, claim: Claim) -> float:
