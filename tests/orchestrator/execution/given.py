@@ -105,7 +105,7 @@ async def looping(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def doing(work: Callable[[Claim], Awaitable[None]]) -> Callable[[RunStore], Handler]:
+def doing(work: Callable[[Claim], Awaitable[object]]) -> Callable[[RunStore], Handler]:
     """A handler that does that before it answers."""
 
     def made(runs: RunStore) -> Handler:

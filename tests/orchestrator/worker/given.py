@@ -164,7 +164,8 @@ async def working(
 ) -> AsyncIterator[Fleet]:
     """One worker and one toolbox at work."""
     async with AsyncExitStack() as opened:
-        state = state or await opened.enter_async_context(open_memory_state())
+        if state is None:
+            state = await opened.enter_async_context(open_memory_state())
         model = (
             script if isinstance(script, ScriptedLanguageModel) else ScriptedLanguageModel(script)
         )
