@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.domain.errors import FleetError
+from orchestrator.domain.events import StepRestarted
 from orchestrator.domain.machine import CancelRequested, Failed
 from orchestrator.domain.runs import RunError
 from orchestrator.domain.work import Claim, Lease, WorkKind
@@ -205,7 +206,8 @@ class ClaimLoop:
             case Cut.CANCEL:
                 return CancelRequested()
             case Cut.DRAIN:
-                return HandBack(counts=isinstance(stopped, NotRepeatable))
+                counts = isinstance(stopped, NotRepeatable)
+                return HandBack(counts=counts, void=not counts)
             case Cut.LOST:
                 return Drop("STALE_LEASE")
             case None if isinstance(stopped, NotRepeatable):
@@ -264,6 +266,8 @@ class ClaimLoop:
             self._metrics.dropped("INTERNAL")
 
     async def _release(self, lease: Lease, back: HandBack) -> None:
+        if back.void and self._kind is WorkKind.REASON:
+            await self._runs.emit(lease, [StepRestarted(reason="its worker was stopped")])
         await self._runs.release(lease, delay_ms=back.delay_ms, counts=back.counts)
         self._metrics.handed_back(counts=back.counts)
 
