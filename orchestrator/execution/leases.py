@@ -42,10 +42,11 @@ class LeaseKeeper:
         """Never ends. A heartbeat that hangs does not keep us from looking at the clock."""
         beat: asyncio.Task[None] | None = None
         every_s = self._lease_s / _BEATS
+        look_s = min(every_s / _LOOKS, self._stubborn_s)
         next_beat = time.monotonic() + every_s
         try:
             while True:
-                await asyncio.sleep(every_s / _LOOKS)
+                await asyncio.sleep(look_s)
                 now = time.monotonic()
                 if now >= next_beat and (beat is None or beat.done()):
                     next_beat = now + every_s
@@ -74,6 +75,9 @@ class LeaseKeeper:
             )
         except FleetError as error:
             log.warning("can't extend %d leases: %s", len(jobs), error.message)
+            return
+        except Exception as error:  # noqa: BLE001 - the next heartbeat may fare better
+            log.error("can't extend %d leases: %s", len(jobs), type(error).__name__)  # noqa: TRY400
             return
         for job, state in zip(jobs, states, strict=True):
             if job in self._jobs:

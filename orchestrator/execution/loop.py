@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from orchestrator.domain.errors import FleetError
+from orchestrator.domain.events import StepRestarted
 from orchestrator.domain.machine import CancelRequested, Failed
 from orchestrator.domain.runs import RunError
 from orchestrator.domain.work import Claim, Lease, WorkKind
@@ -85,6 +86,10 @@ class ClaimLoop:
             on_stubborn=self._abandon,
             stubborn_s=settings.stubborn_s,
         )
+
+    def __len__(self) -> int:
+        """How many items are in hand."""
+        return len(self._jobs)
 
     def stop(self) -> None:
         """Stops claiming. `run` returns when the jobs in hand have ended or are handed back."""
@@ -196,17 +201,20 @@ class ClaimLoop:
             return self._failed(claim, error)
         return None
 
-    @staticmethod
-    def _cut_off(job: Job, stopped: BaseException) -> Decision:
+    def _cut_off(self, job: Job, stopped: BaseException) -> Decision:
         match job.cut:
             case Cut.CANCEL:
                 return CancelRequested()
             case Cut.DRAIN:
-                return HandBack(counts=isinstance(stopped, NotRepeatable))
+                counts = isinstance(stopped, NotRepeatable)
+                return HandBack(counts=counts, void=not counts)
             case Cut.LOST:
                 return Drop("STALE_LEASE")
             case None if isinstance(stopped, NotRepeatable):
                 return HandBack(counts=True)
+        current = asyncio.current_task()
+        if current is not None and current.cancelling() == 0:  # it came from within the handler
+            return self._failed(job.claim, RuntimeError("cancelled from within"))
         raise stopped
 
     def _remaining_s(self, claim: Claim) -> float:
@@ -258,6 +266,8 @@ class ClaimLoop:
             self._metrics.dropped("INTERNAL")
 
     async def _release(self, lease: Lease, back: HandBack) -> None:
+        if back.void and self._kind is WorkKind.REASON:
+            await self._runs.emit(lease, [StepRestarted(reason="its worker was stopped")])
         await self._runs.release(lease, delay_ms=back.delay_ms, counts=back.counts)
         self._metrics.handed_back(counts=back.counts)
 

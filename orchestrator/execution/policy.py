@@ -61,10 +61,15 @@ def treatment(error: Exception) -> Treatment:
 
 @dataclass(frozen=True, slots=True)
 class HandBack:
-    """Give the item back, to be claimed again after the delay."""
+    """Give the item back, to be claimed again after the delay.
+
+    `void`: say to watchers that its text so far is void. The store says so itself when
+    the attempt counts.
+    """
 
     delay_ms: int = 0
     counts: bool = False
+    void: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from orchestrator.domain.agents import Agent
 from orchestrator.domain.delegation import ask_tools, handover_tools, text_argument
 from orchestrator.domain.errors import Internal, NotFound
 from orchestrator.domain.machine import InterruptExpired, ToolFinished
 from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.runs import PendingCall, Run
-from orchestrator.domain.tools import failure
+from orchestrator.domain.tools import Effect, failure
 from orchestrator.domain.work import Claim
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.approvals import needs_approval
 from orchestrator.execution.commit import commit
 from orchestrator.execution.loop import Handler
+from orchestrator.execution.signals import NotRepeatable
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.toolbox.sub_run import SubRuns
@@ -55,7 +58,16 @@ class ToolDispatcher:
         elif call.name in handover_tools(agent.spec.handovers):
             await self._hand_over(claim, agent, call)
         else:
+            await self._run(claim, call)
+
+    async def _run(self, claim: Claim, call: ToolCall) -> None:
+        try:
             await self._calls(claim)
+        except asyncio.CancelledError:
+            spec = self._tools.specs().get(call.name)
+            if spec is not None and spec.effect is Effect.AT_MOST_ONCE:
+                raise NotRepeatable from None
+            raise
 
     async def _hand_over(self, claim: Claim, agent: Agent, call: ToolCall) -> None:
         if len(claim.run.pending) > 1:

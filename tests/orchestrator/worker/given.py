@@ -71,6 +71,7 @@ class Fleet:
     model: ScriptedLanguageModel
     registry: CollectorRegistry
     loops: list[ClaimLoop]
+    running: list[asyncio.Task[None]] = field(default_factory=list)
     _numbers: Iterable[int] = field(default_factory=itertools.count)
 
     async def start(
@@ -122,6 +123,10 @@ class Fleet:
                     return event.payload
         raise AssertionError(f"the run ended without {kind.__name__}")
 
+    async def stopped(self) -> None:
+        """Returns when the loops have ended by themselves."""
+        await asyncio.wait_for(asyncio.gather(*self.running), 20)
+
     async def until(self, reached: Callable[[], Awaitable[bool]]) -> None:
         async with asyncio.timeout(20):
             while not await reached():  # noqa: ASYNC110 - the state has no event for it
@@ -159,14 +164,15 @@ async def working(
 ) -> AsyncIterator[Fleet]:
     """One worker and one toolbox at work."""
     async with AsyncExitStack() as opened:
-        state = state or await opened.enter_async_context(open_memory_state())
+        if state is None:
+            state = await opened.enter_async_context(open_memory_state())
         model = (
             script if isinstance(script, ScriptedLanguageModel) else ScriptedLanguageModel(script)
         )
         fleet = _fleet(state, model, ToolRegistry([builtin_tools(), *tools]), classification, times)
         sweeper = Sweeper(state.runs, ExecutionMetrics(CollectorRegistry()), every_s=0.02)
-        running = [asyncio.create_task(loop.run()) for loop in fleet.loops]
-        running.append(asyncio.create_task(sweeper.run()))
+        fleet.running = [asyncio.create_task(loop.run()) for loop in fleet.loops]
+        running = [*fleet.running, asyncio.create_task(sweeper.run())]
         try:
             yield fleet
         finally:

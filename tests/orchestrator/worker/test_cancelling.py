@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
+from orchestrator.adapters.memory_state import open_memory_state
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.events import Interrupted, TextDelta
@@ -13,6 +15,7 @@ from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.runs import BusyPolicy, RunState
 from orchestrator.domain.tools import Effect, Outcome, ToolResult, ToolSpec
 from orchestrator.ports.tools import ToolSource
+from tests.orchestrator.execution.outages import with_outages
 from tests.orchestrator.worker.given import TENANT, Times, call, working
 
 LONG = Times(lease_s=600.0)
@@ -92,17 +95,16 @@ async def test_a_cancel_stops_a_running_tool() -> None:
     assert slow.cancelled == 1
 
 
-async def test_a_cancel_that_nobody_was_told_is_found_by_the_heartbeat() -> None:
-    class Deaf:
-        """The listener's messages get lost."""
-
-    async with working([["Hel", asyncio.Event()]], times=Times(lease_s=0.6)) as fleet:
-        run = await fleet.start("hi")
-        await fleet.seen(run, TextDelta)
-        for loop in fleet.loops:
-            loop.listener.deaf = True
-        await fleet.state.runs.cancel(TENANT, run.run_id)
-        ended = await fleet.ended(run)
+async def test_a_cancel_that_nobody_heard_of_is_found_by_the_heartbeat() -> None:
+    async with open_memory_state() as state:
+        runs = with_outages(state.runs)
+        runs.deaf = True
+        deaf, times = replace(state, runs=runs), Times(lease_s=0.6)
+        async with working([["Hel", asyncio.Event()]], state=deaf, times=times) as fleet:
+            run = await fleet.start("hi")
+            await fleet.seen(run, TextDelta)
+            await fleet.state.runs.cancel(TENANT, run.run_id)
+            ended = await fleet.ended(run)
     assert ended.state is RunState.CANCELLED
 
 
@@ -122,12 +124,14 @@ async def test_a_tool_that_ignores_its_cancel_keeps_neither_the_run_nor_the_slot
     slow = Slow(stubborn=True)
     times = Times(lease_s=600.0, stubborn_s=0.1)
     async with working(SLOW, tools=[slow], times=times) as fleet:
-        run = await fleet.start("go", spec=WORKER)
-        await slow.begun.wait()
-        await fleet.state.runs.cancel(TENANT, run.run_id)
-        ended = await fleet.ended(run)
-        running = fleet.figure("fleet_items_running", kind="tool")
-        slow.let_go.set()
+        try:
+            run = await fleet.start("go", spec=WORKER)
+            await slow.begun.wait()
+            await fleet.state.runs.cancel(TENANT, run.run_id)
+            ended = await fleet.ended(run)
+            slots = [len(loop) for loop in fleet.loops]
+        finally:
+            slow.let_go.set()
     assert ended.state is RunState.CANCELLED
     assert slow.cancelled >= 1
-    assert running == 0
+    assert slots == [0, 0]

@@ -158,18 +158,6 @@ async def test_a_run_ends_at_its_timeout() -> None:
     assert stopped == 1
 
 
-async def test_a_stopped_loop_finishes_what_it_has_in_hand() -> None:
-    gate = asyncio.Event()
-    async with working([["Hel", gate, "lo"], ["never"]]) as fleet:
-        run = await fleet.start("hi")
-        await fleet.seen(run, TextDelta)
-        for loop in fleet.loops:
-            loop.stop()
-        gate.set()
-        ended = await fleet.ended(run)
-    assert ended.result == "Hello"
-
-
 async def test_a_step_whose_worker_died_is_run_again_from_its_start() -> None:
     gate = asyncio.Event()
     async with working([["Hel", gate], ["Hello"]], times=Times(lease_s=0.6, grace_s=0.0)) as dying:

@@ -99,8 +99,8 @@ async def test_a_child_that_fails_is_an_error_that_the_model_sees() -> None:
 async def test_a_child_shares_what_is_left_of_its_parents_budget_and_time() -> None:
     gate = asyncio.Event()
     two = ask("helper", "a") + ask("helper", "b")
-    script = {"boss": [[two], ["done"]], "helper": [[gate, "ok"], [gate, "ok"]]}
-    async with working(Cast(**script)) as fleet:
+    cast = Cast(boss=[[two], ["done"]], helper=[[gate, "ok"], [gate, "ok"]])
+    async with working(cast) as fleet:
         await fleet.agent("helper", HELPER.model_copy(update={"budget": Budget(max_steps=50)}))
         budget = Budget(max_tokens=1_000, max_cost_micros=9_000, max_steps=9)
         run = await fleet.start("go", spec=BOSS, budget=budget, timeout_ms=60_000)
