@@ -117,7 +117,12 @@ class Execution(RunStore):
         return claim.model_copy(update={"run": stored.run, "version": stored.version})
 
     async def release(self, lease: Lease, *, delay_ms: int = 0, counts: bool = True) -> None:
+        stored = self._db.runs.get(lease.item.run_id)
+        known = stored.open.get(lease.item.key) if stored else None
+        if known is not None and known.given_back == lease.nonce:
+            return
         entry = self._held(lease)
+        entry.given_back = lease.nonce
         entry.attempt -= 0 if counts else 1
         self._db.items.end_lease(entry, None)
         # Who claims an item of a run that is to end ends it.

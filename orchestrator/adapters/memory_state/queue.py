@@ -25,7 +25,7 @@ class Entry:
     """An open item: ready, delayed, parked or leased.
 
     `ready_ms` is when it became ready, or will. `extra` is what its claim charged,
-    still to be settled.
+    still to be settled, `given_back` the nonce of the lease that was, for a repetition.
     """
 
     item: WorkItem
@@ -39,6 +39,7 @@ class Entry:
     nonce: str = ""
     worker: str = ""
     expires_ms: int = 0
+    given_back: str = ""
     extra: float = 0.0
 
     @property

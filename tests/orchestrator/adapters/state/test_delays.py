@@ -116,6 +116,17 @@ async def test_who_gave_an_item_back_can_write_nothing(state: State) -> None:
     assert TextDelta(text="ghost") not in await payloads(state, run)
 
 
+async def test_giving_back_again_changes_nothing(state: State) -> None:
+    await submitted(state)
+    claim = await claim_one(state)
+    for _ in range(3):
+        await state.runs.release(claim.lease, counts=False)
+    again = await claim_one(state)
+    await state.runs.release(claim.lease)
+    assert again.lease.attempt == 1
+    assert await state.runs.extend([again.lease], lease_ms=LONG_MS) == (LeaseState.HELD,)
+
+
 async def test_a_lost_lease_gives_nothing_back(state: State) -> None:
     await submitted(state)
     lost = await claim_one(state, lease_ms=0)
