@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,12 @@ from redis.asyncio import Redis
 
 from orchestrator.adapters.redis_state import database as tuning
 from orchestrator.adapters.redis_state import open_redis_state
+from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.events import RunEvent, TextDelta
-from orchestrator.domain.runs import RunState
+from orchestrator.domain.runs import Run, RunState
 from orchestrator.domain.work import WorkKind
-from orchestrator.ports.state import State
+from orchestrator.ports.state import LeaseState, State
 from orchestrator.redis_server import (
     RedisServer,
     RedisServerError,
@@ -25,7 +28,16 @@ from orchestrator.redis_server import (
     free_port,
 )
 from tests.fixtures_redis import EXTRACTED
-from tests.orchestrator.adapters.state.given import TENANT, answer, claim_one, submitted
+from tests.orchestrator.adapters.state.given import (
+    LONG_MS,
+    TENANT,
+    answer,
+    claim_one,
+    eventually,
+    submitted,
+    tool_result,
+    with_tools,
+)
 from tests.orchestrator.adapters.state.proxy import Proxy
 
 
@@ -102,37 +114,143 @@ async def test_a_full_store_takes_no_new_run_but_lets_a_running_one_end(
         await submitted(state, "before")
         claim = await claim_one(state)
         await admin.config_set("maxmemory", "1mb")
-        with pytest.raises(Unavailable, match="takes no writes now") as caught:
-            await submitted(state, "after")
-        assert caught.value.reason == "STORE_UNAVAILABLE"
+        before = await _everything_kept(admin)
+        for refused in (
+            submitted(state, "after"),
+            state.runs.emit(claim.lease, [TextDelta(text="a")]),
+            state.sessions.create(TENANT, agent="a", labels={}),
+            state.agents.put(TENANT, "a", AgentSpec()),
+        ):
+            with pytest.raises(Unavailable, match="takes no writes now") as caught:
+                await refused
+            assert caught.value.reason == "STORE_UNAVAILABLE"
+        assert await _everything_kept(admin) == before
         await state.runs.commit(claim, answer(claim))
         assert (await state.runs.get(TENANT, claim.run.run_id)).state is RunState.COMPLETED
 
 
+async def _everything_kept(admin: Redis) -> dict[bytes, bytes]:
+    return {key: await admin.dump(key) async for key in admin.scan_iter("*")}
+
+
+async def test_every_step_of_a_run_works_when_each_write_is_synced(
+    program: ServerProgram, tmp_path: Path
+) -> None:
+    async with (
+        RedisServer(program, port=free_port(), folder=tmp_path, fsync="always") as server,
+        open_redis_state(server.url) as state,
+    ):
+        run = await with_tools(state)
+        tool = await claim_one(state, WorkKind.TOOL)
+        await state.runs.commit(tool, tool_result(tool))
+        claim = await claim_one(state)
+        await state.runs.commit(claim, answer(claim), emitted=[TextDelta(text="a")])
+        await server.kill()
+        await server.start()
+        assert (await state.runs.get(TENANT, run.run_id)).state is RunState.COMPLETED
+
+
 async def test_a_cancelled_request_never_hands_its_reply_to_the_next(redis_url: str) -> None:
-    """Replies are held back while callers give up; then each caller must get its own."""
+    """Callers give up at any point while replies are held back; the others get their own."""
+    draw = random.Random(20230320)
+    tenants = [f"tenant-{number}" for number in range(8)]
     async with Proxy(redis_url) as proxy, open_redis_state(proxy.url) as state:
-        sessions = {}
-        for tenant in ("acme", "other"):
-            made = await state.sessions.create(tenant, agent=tenant, labels={})
-            sessions[tenant] = made.session_id
-        for _ in range(5):
+        runs = {tenant: await submitted(state, tenant, tenant=tenant) for tenant in tenants}
+        right = {tenant: await _asked(state, runs[tenant], 0) for tenant in tenants}
+        given_up = 0
+        for _ in range(8):
             proxy.held.clear()
-            given_up = [
-                asyncio.ensure_future(state.sessions.get("acme", sessions["acme"]))
-                for _ in range(2 * tuning.POOL_SIZE)
+            asked = [
+                (tenant, asyncio.ensure_future(_asked(state, runs[tenant], draw.randrange(4))))
+                for tenant in draw.choices(tenants, k=96)
             ]
-            await asyncio.sleep(0)
-            for number, request in enumerate(given_up):
-                for _ in range(number % 5):
+            for _, request in draw.sample(asked, 60):
+                for _ in range(draw.randrange(3)):
                     await asyncio.sleep(0)
+                if draw.random() < 0.05:
+                    proxy.held.set()
                 request.cancel()
-            await asyncio.gather(*given_up, return_exceptions=True)
             proxy.held.set()
-            answers = await asyncio.gather(
-                *(state.sessions.get("other", sessions["other"]) for _ in range(8))
+            answers = await asyncio.gather(*(r for _, r in asked), return_exceptions=True)
+            for (tenant, _), found in zip(asked, answers, strict=True):
+                given_up += isinstance(found, asyncio.CancelledError)
+                assert isinstance(found, asyncio.CancelledError) or found == right[tenant]
+        assert given_up > 200
+
+
+async def _asked(state: State, run: Run, how: int) -> tuple[str, str]:
+    """Returns the tenant and the run's input, whichever way they are asked for."""
+    match how:
+        case 0:
+            found = await state.runs.get(run.tenant, run.run_id)
+            return found.tenant, found.input
+        case 1:
+            (message,) = await state.sessions.messages(run.tenant, run.session_id)
+            return run.tenant, message.content
+        case 2:
+            session = await state.sessions.get(run.tenant, run.session_id)
+            listed = await state.runs.list(
+                session.tenant, session_id=session.session_id, limit=9, token=""
             )
-            assert {answer.tenant for answer in answers} == {"other"}
+            return session.tenant, listed.items[0].input
+    known = await state.runs.register(run.tenant, run.input, fingerprint="", session_id="")
+    assert known.run_id == run.run_id
+    return run.tenant, known.fingerprint
+
+
+async def test_a_claim_whose_process_died_before_it_began_restarts_nothing(redis_url: str) -> None:
+    async with Proxy(redis_url) as proxy, open_redis_state(redis_url) as plain:
+        async with open_redis_state(proxy.url) as state:
+            run = await submitted(plain)
+            proxy.held.clear()
+            dying = asyncio.ensure_future(claim_one(state, lease_ms=0))
+            await eventually(lambda: _running(plain))
+            dying.cancel()
+        proxy.held.set()
+        assert await plain.runs.reap(limit=9) == 1
+        assert (await claim_one(plain)).lease.attempt == 2
+        events = await plain.feed.read(TENANT, run.run_id, after_seq=0, limit=9)
+        assert [event.payload.kind for event in events] == ["state_changed", "state_changed"]
+
+
+async def _running(state: State) -> int:
+    return sum(load.running for load in await state.runs.loads(WorkKind.REASON))
+
+
+async def test_a_cancel_is_told_to_every_process(redis_url: str) -> None:
+    async with AsyncExitStack() as opened:
+        api, *workers = [
+            await opened.enter_async_context(open_redis_state(redis_url)) for _ in range(3)
+        ]
+        run = await submitted(api)
+        claim = await claim_one(workers[0])
+        told = [worker.runs.cancels() for worker in workers]
+        hearing = [asyncio.ensure_future(anext(each)) for each in told]
+        async with asyncio.timeout(20):
+            while not all(each.done() for each in hearing):
+                await api.runs.cancel(TENANT, run.run_id)
+                await asyncio.wait(hearing, timeout=0.05)
+        assert [each.result() for each in hearing] == [run.run_id] * 2
+        states = await workers[0].runs.extend([claim.lease], lease_ms=LONG_MS)
+        assert states == (LeaseState.CANCEL_REQUESTED,)
+        for each in told:
+            await each.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_commit_writes_as_much_whatever_the_sessions_length(mortal: RedisServer) -> None:
+    async with open_redis_state(mortal.url) as state, Redis.from_url(mortal.url) as admin:
+        run = await submitted(state, "turn 000")
+        written: list[int] = []
+        for number in range(1, 501):
+            claim = await claim_one(state)
+            before = (await admin.info("persistence"))["aof_current_size"]
+            await state.runs.commit(claim, answer(claim, f"answer {number:03}"))
+            written.append((await admin.info("persistence"))["aof_current_size"] - before)
+            if number < 500:
+                await submitted(state, f"turn {number:03}", session_id=run.session_id)
+        assert len(await state.sessions.messages(TENANT, run.session_id)) == 1000
+        assert min(written) > 0
+        assert max(written[250:]) <= 1.02 * max(written[:20])
 
 
 async def test_a_slow_watcher_is_bounded_and_misses_nothing(redis_url: str) -> None:
