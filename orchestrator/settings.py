@@ -65,7 +65,7 @@ class Redis(_Section):
 
     url: SecretStr = SecretStr("")
     port: int = Field(default=6390, ge=0, le=65535)
-    shards: int = Field(default=16, ge=1, le=256)
+    shards: int = Field(default=1, ge=1, le=256)
     server: Path | None = None
 
     @property

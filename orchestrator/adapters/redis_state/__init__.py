@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from orchestrator.adapters.redis_state.address import parse
 from orchestrator.adapters.redis_state.agents import RedisAgentStore
-from orchestrator.adapters.redis_state.database import Database, connect
+from orchestrator.adapters.redis_state.connection import Client
+from orchestrator.adapters.redis_state.database import Database
+from orchestrator.adapters.redis_state.dead_letters import RedisDeadLetters
 from orchestrator.adapters.redis_state.feed import RedisEventFeed
 from orchestrator.adapters.redis_state.runs import RedisRunStore
 from orchestrator.adapters.redis_state.sessions import RedisSessionStore
-from orchestrator.adapters.redis_state.signals import WorkSignals
+from orchestrator.adapters.redis_state.signals import Signals
 from orchestrator.adapters.redis_state.unique import UniqueIds
 from orchestrator.ports.state import Limits, State
 
 
 @asynccontextmanager
 async def open_redis_state(
-    url: str, *, shards: int = 16, limits: Limits | None = None
+    url: str, *, shards: int = 1, limits: Limits | None = None
 ) -> AsyncIterator[State]:
     """Opens the state at `redis://…`. All processes use the same number of shards, up to 256.
 
@@ -27,9 +30,9 @@ async def open_redis_state(
     """
     if not 1 <= shards <= 256:
         raise ValueError(f"shards must be 1 to 256, not {shards}")
-    client = connect(url)
-    database = Database(redis=client, url=url, shards=shards, limits=limits or Limits())
-    signals, feed = WorkSignals(database), RedisEventFeed(database)
+    client = Client(parse(url))
+    database = Database(client=client, url=url, shards=shards, limits=limits or Limits())
+    signals, feed = Signals(url), RedisEventFeed(database)
     unique = UniqueIds()
     try:
         await database.check()
@@ -39,9 +42,9 @@ async def open_redis_state(
             sessions=RedisSessionStore(database, unique),
             runs=RedisRunStore(database, signals, unique),
             feed=feed,
+            dead_letters=RedisDeadLetters(database),
         )
     finally:
         await feed.close()
         await signals.close()
-        await client.aclose()
-        await client.connection_pool.disconnect()
+        await client.close()

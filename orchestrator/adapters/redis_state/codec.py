@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.domain.errors import Internal
 from orchestrator.domain.events import PAYLOAD, Payload, RunEvent
 from orchestrator.domain.machine import Transition
+from orchestrator.domain.messages import Message
 from orchestrator.domain.runs import Run
 from orchestrator.domain.sessions import Session
-from orchestrator.domain.work import Lease, WorkItem
+from orchestrator.domain.work import DeadLetter, Lease, WorkItem
 
-RUN_FIELDS = ("tenant", "doc", "state", "version", "created", "updated", "finished")
-SESSION_FIELDS = ("tenant", "doc", "active", "created", "updated")
+RUN_FIELDS = ("tenant", "doc", "state", "version", "created", "updated", "finished", "paused")
+SESSION_FIELDS = ("tenant", "agent", "doc", "active", "created", "updated")
 Arg = str | int
 
 
@@ -24,35 +25,47 @@ def check_tenant(tenant: str) -> str:
     return tenant
 
 
+def run_doc(run: Run) -> str:
+    """What has a default is left out: most fields have it most of the time."""
+    return run.model_dump_json(exclude_defaults=True)
+
+
 def run_from(fields: Sequence[str | None]) -> Run:
-    """Reads `RUN_FIELDS`: the state and the times are newer than the document's."""
-    _, doc, state, _, created, updated, finished = fields
-    return Run.model_validate_json(doc or "").model_copy(
-        update={
-            "state": Run.model_fields["state"].annotation(state),  # type: ignore[misc]
-            "created_ms": int(created or 0),
-            "updated_ms": int(updated or 0),
-            "finished_ms": int(finished or 0),
-        }
+    """Reads `RUN_FIELDS`: the state and the times beside are newer than the document's."""
+    _, doc, state, _, created, updated, finished, paused = fields
+    # Of a name that comes twice, the later value counts.
+    newer = (
+        f',"state":"{state}","created_ms":{created or 0},"updated_ms":{updated or 0},'
+        f'"finished_ms":{finished or 0},"paused_ms":{paused or 0}}}'
     )
+    return Run.model_validate_json((doc or "{}")[:-1] + newer)
 
 
-def session_doc(agent: str, labels: dict[str, str]) -> str:
-    return json.dumps({"agent": agent, "labels": labels})
+def session_doc(labels: Mapping[str, str]) -> str:
+    return json.dumps(dict(labels))
 
 
 def session_from(session_id: str, fields: Sequence[str | None], messages: int) -> Session:
     """Reads `SESSION_FIELDS`."""
-    tenant, doc, active, created, updated = fields
+    tenant, agent, doc, active, created, updated = fields
     return Session(
         session_id=session_id,
         tenant=tenant or "",
+        agent=agent or "",
+        labels=json.loads(doc or "{}"),
         message_count=messages,
         active_run_id=active or "",
         created_ms=int(created or 0),
         updated_ms=int(updated or 0),
-        **json.loads(doc or "{}"),
     )
+
+
+def message_json(message: Message) -> str:
+    return message.model_dump_json(exclude_defaults=True)
+
+
+def messages_from(texts: Sequence[str]) -> tuple[Message, ...]:
+    return tuple(map(Message.model_validate_json, texts))
 
 
 def payload_json(payload: Payload) -> str:
@@ -71,37 +84,41 @@ def event_from(run_id: str, seq: int, meta: str, payload: str) -> RunEvent:
     )
 
 
-def transition_args(moved: Transition, *, step: int, attempt: int, dead: str = "") -> list[Arg]:
+def transition_args(
+    moved: Transition, *, step: int, attempt: int, dead: DeadLetter | None
+) -> list[Arg]:
     """What `take_transition` of `_run.lua` reads."""
     run = moved.run
-    items: list[Arg] = []
-    for item in moved.enqueue:
-        priority = 0 if run.priority > 0 else 1
-        items += [item.key, item.kind.value, priority, _item_payload(item, run.session_id)]
-    return [
-        run.model_dump_json(),
+    ends = run.state.terminal
+    args: list[Arg] = [
+        run_doc(run),
         run.state.value,
         step,
         attempt,
         moved.charge,
-        dead,
-        moved.record.model_dump_json() if moved.record else "",
+        moved.record.model_dump_json(exclude_defaults=True) if moved.record else "",
+        moved.session_agent,
+        run.parent.item_key if run.parent and ends else "",
+        dead.model_dump_json() if dead else "",
+        dead.entry_id if dead else "",
         len(moved.events),
-        *(payload_json(event) for event in moved.events),
+        *map(payload_json, moved.events),
         len(moved.messages),
-        *(message.model_dump_json() for message in moved.messages),
+        *map(message_json, moved.messages),
+        len(moved.drop),
+        *moved.drop,
         len(moved.enqueue),
-        *items,
     ]
-
-
-def _item_payload(item: WorkItem, session_id: str) -> str:
-    return f"{session_id} {item.model_dump_json()}"
+    priority = 0 if run.priority > 0 else 1
+    for item in moved.enqueue:
+        payload = f"{run.session_id} {item.model_dump_json(exclude_defaults=True)}"
+        args += [item.key, item.kind.value, priority, item.delay_ms, payload]
+    return args
 
 
 def lease_from(entry: Sequence[Any]) -> Lease:
-    """Reads what CLAIM and REAP return: payload, tenant, nonce, attempt, expiry."""
-    payload, tenant, nonce, attempt, expires = entry
+    """Reads what CLAIM and REAP return: payload, tenant, nonce, attempt, expiry, …"""
+    payload, tenant, nonce, attempt, expires = entry[:5]
     session_id, _, item = payload.partition(" ")
     return Lease(
         item=WorkItem.model_validate_json(item),

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
-import secrets
 from collections import defaultdict
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 from orchestrator.adapters.redis_state import keys
-from orchestrator.adapters.redis_state.changes import Changes
-from orchestrator.adapters.redis_state.codec import RUN_FIELDS, lease_from, payload_json, run_from
+from orchestrator.adapters.redis_state.changes import Changes, operation_id
+from orchestrator.adapters.redis_state.codec import (
+    RUN_FIELDS,
+    lease_from,
+    messages_from,
+    payload_json,
+    run_from,
+)
+from orchestrator.adapters.redis_state.connection import Reply
 from orchestrator.adapters.redis_state.database import Call, Database
 from orchestrator.adapters.redis_state.expiry import drop_expired
-from orchestrator.adapters.redis_state.signals import WorkSignals
+from orchestrator.adapters.redis_state.signals import Signals
 from orchestrator.domain import ids
 from orchestrator.domain.errors import StaleLease, VersionConflict
 from orchestrator.domain.events import Payload, StateChanged, StepRestarted
@@ -31,74 +36,99 @@ _RESTARTED = payload_json(StepRestarted(reason="its lease ended without a result
 class Execution(RunStore):
     """The half of the store that workers and toolboxes use."""
 
-    def __init__(self, database: Database, signals: WorkSignals) -> None:
+    def __init__(self, database: Database, signals: Signals, changes: Changes) -> None:
         self._db = database
         self._signals = signals
-        self._changes = Changes(database, signals)
+        self._changes = changes
+        self._first_shard = 0
         self._emit_numbers = itertools.count(1)
         self._emitting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(
-        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int
+        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int, history: int = 0
     ) -> tuple[Claim, ...]:
-        leases: list[Lease] = []
-        for shard in await self._signals.due(kind):
-            wanted = limit - len(leases)
-            if wanted <= 0:
-                self._signals.add(kind, shard)
-                continue
-            found = await self._lease(shard, kind, worker, wanted, lease_ms)
-            leases += found
-            if len(found) == wanted:
-                self._signals.add(kind, shard)
-        return await self._begin(leases)
+        self._signals.looking(kind)
+        entries: list[Reply] = []
+        for shard in await self._shards(kind):
+            if len(entries) < limit:
+                entries += await self._lease(shard, kind, worker, limit - len(entries), lease_ms)
+        return await self._begin(entries, history)
+
+    async def _shards(self, kind: WorkKind) -> list[int]:
+        """The shards that may have work; each time another comes first."""
+        count = self._db.shards
+        if count == 1:
+            return [0]
+        self._first_shard = (self._first_shard + 1) % count
+        shards = [(self._first_shard + i) % count for i in range(count)]
+        replies = await self._db.ask(
+            [
+                command
+                for shard in shards
+                for command in (
+                    ("EXISTS", keys.ready(shard, kind.value)),
+                    ("EXISTS", keys.delayed(shard)),
+                )
+            ]
+        )
+        return [s for i, s in enumerate(shards) if replies[2 * i] or replies[2 * i + 1]]
 
     async def _lease(
         self, shard: int, kind: WorkKind, worker: str, limit: int, lease_ms: int
-    ) -> list[Lease]:
-        operation = _nonce()
-        reply = await self._db.call(
+    ) -> Reply:
+        operation = operation_id()
+        return await self._db.call(
             "claim",
             [*keys.queue(shard), keys.operation(shard, operation)],
-            [
-                *self._db.queue_args,
-                shard,
-                kind.value,
-                limit,
-                lease_ms,
-                operation,
-                worker,
-            ],
+            [*self._db.queue_args, shard, kind.value, limit, lease_ms, f"{operation}-", worker],
         )
-        return [lease_from(entry) for entry in reply]
 
-    async def _begin(self, leases: list[Lease]) -> tuple[Claim, ...]:
-        replies = await self._db.call_each([self._beginning(lease) for lease in leases])
+    async def _begin(self, entries: list[Reply], history: int) -> tuple[Claim, ...]:
+        leases = [lease_from(entry) for entry in entries]
+        replies = await self._db.call_each([self._beginning(lease, history) for lease in leases])
         claims: list[Claim] = []
-        for lease, fields in zip(leases, replies, strict=True):
-            if fields is None:
+        for lease, entry, reply in zip(leases, entries, replies, strict=True):
+            if reply is None:
                 await self._drop(lease)
                 continue
-            run = run_from(fields)
-            claims.append(Claim(lease=lease, run=run, version=int(fields[3])))
+            fields, cancelled, messages = reply
+            claims.append(
+                Claim(
+                    lease=lease,
+                    run=run_from(fields),
+                    version=int(fields[3]),
+                    history=messages_from(messages),
+                    cancel_requested=bool(cancelled),
+                    now_ms=int(entry[5]),
+                    waited_ms=int(entry[6]),
+                )
+            )
         return tuple(claims)
 
-    def _beginning(self, lease: Lease) -> Call:
-        shard, run_id = _shard(lease), lease.item.run_id
-        run, events, _ = keys.run(shard, lease.tenant, run_id)
+    def _beginning(self, lease: Lease, history: int) -> Call:
+        shard, item = _shard(lease), lease.item
+        run, events, _ = keys.run(shard, lease.tenant, item.run_id)
         return (
             "begin",
-            [keys.held(shard), run, events],
             [
-                lease.item.key,
+                keys.items(shard),
+                run,
+                events,
+                *keys.session(shard, lease.tenant, lease.session_id),
+                *_parent(lease),
+            ],
+            [
+                item.key,
                 lease.nonce,
                 lease.tenant,
-                lease.item.step,
+                item.run_id,
+                item.step,
                 lease.attempt,
-                keys.channel(shard, run_id),
+                keys.channel(shard, item.run_id),
                 self._db.limits.events,
                 _RUNNING,
                 _RESTARTED,
+                history,
             ],
         )
 
@@ -139,7 +169,7 @@ class Execution(RunStore):
         async with lock:
             outcome = await self._db.call(
                 "emit",
-                [keys.held(shard), run, events],
+                [keys.items(shard), run, events],
                 [
                     lease.item.key,
                     lease.nonce,
@@ -155,9 +185,11 @@ class Execution(RunStore):
         if outcome == "STALE":
             raise _stale(lease)
 
-    async def commit(self, claim: Claim, transition: Transition) -> None:
+    async def commit(
+        self, claim: Claim, transition: Transition, *, emitted: Sequence[Payload] = ()
+    ) -> None:
         lease = claim.lease
-        outcome = await self._changes.commit(lease, claim.version, transition)
+        outcome = await self._changes.commit(lease, claim.version, transition, emitted)
         if outcome == "STALE":
             raise _stale(lease)
         if outcome == "VERSION":
@@ -170,25 +202,50 @@ class Execution(RunStore):
         key = keys.run(_shard(lease), lease.tenant, lease.item.run_id)[0]
         (fields,) = await self._db.ask([("HMGET", key, *RUN_FIELDS)])
         if fields[0] != lease.tenant:
-            raise _stale(lease)
+            raise StaleLease(f"run {lease.item.run_id} is gone")
         return claim.model_copy(update={"run": run_from(fields), "version": int(fields[3])})
+
+    async def release(self, lease: Lease, *, delay_ms: int = 0, counts: bool = True) -> None:
+        shard = _shard(lease)
+        session, _ = keys.session(shard, lease.tenant, lease.session_id)
+        outcome = await self._db.call(
+            "release",
+            [*keys.queue(shard), session],
+            [
+                *self._db.queue_args,
+                shard,
+                lease.item.key,
+                lease.nonce,
+                lease.item.run_id,
+                delay_ms,
+                int(counts),
+            ],
+        )
+        if outcome == "STALE":
+            raise _stale(lease)
 
     async def reap(self, *, limit: int) -> int:
         await drop_expired(self._db)
+        limits = self._db.limits
         replies = await self._db.call_each(
             [
                 (
                     "reap",
-                    keys.queue(shard),
-                    [*self._db.queue_args, shard, limit, self._db.limits.max_attempts, _nonce()],
+                    [*keys.queue(shard), keys.tenants(shard)],
+                    [
+                        *self._db.queue_args,
+                        shard,
+                        limit,
+                        limits.max_attempts,
+                        f"{operation_id()}-",
+                        limits.run_ttl_s * 1000,
+                    ],
                 )
                 for shard in range(self._db.shards)
             ]
         )
         count = 0
-        for shard, (kinds, queued, exhausted) in enumerate(replies):
-            for kind in kinds:
-                self._signals.add(WorkKind(kind), shard)
+        for queued, exhausted in replies:
             count += int(queued) + len(exhausted)
             for entry in exhausted:
                 await self._give_up(lease_from(entry))
@@ -206,29 +263,25 @@ class Execution(RunStore):
             run = run_from(fields) if fields[0] == lease.tenant else None
             if run is None or run.state.terminal:
                 return await self._drop(lease)
-            cause = json.dumps(
-                {"reason": error.reason, "item": lease.item.key, "attempts": lease.attempt}
-            )
-            outcome = await self._changes.commit(
-                lease, int(fields[3]), advance(run, Failed(error)), dead=cause
-            )
-            if outcome != "VERSION":
+            moved = advance(run, Failed(error, dead_letter=True))
+            if await self._changes.commit(lease, int(fields[3]), moved) != "VERSION":
                 return None
 
 
 def _extension(shard: int, leases: list[Lease], lease_ms: int) -> Call:
-    sessions = [keys.session(shard, lease.tenant, lease.session_id)[0] for lease in leases]
-    about = [(lease.item.key, lease.nonce, lease.item.run_id) for lease in leases]
-    return (
-        "extend",
-        [keys.leases(shard), keys.held(shard), *sessions],
-        [lease_ms, *itertools.chain.from_iterable(about)],
-    )
+    names = [keys.leases(shard), keys.items(shard)]
+    about: list[str | int] = [lease_ms]
+    for lease in leases:
+        parent = _parent(lease)
+        names += [keys.session(shard, lease.tenant, lease.session_id)[0], *parent]
+        about += [lease.item.key, lease.nonce, lease.item.run_id, lease.tenant, len(parent)]
+    return "extend", names, about
 
 
-def _nonce() -> str:
-    """Random; the scripts number the leases of one call after it."""
-    return f"{secrets.token_hex(12)}-"
+def _parent(lease: Lease) -> tuple[str, ...]:
+    """The key of the run that the item's run answers, if there is one."""
+    parent = lease.item.parent_run_id
+    return keys.run(_shard(lease), lease.tenant, parent)[:1] if parent else ()
 
 
 def _shard(lease: Lease) -> int:

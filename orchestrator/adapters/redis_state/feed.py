@@ -55,8 +55,8 @@ class RedisEventFeed(EventFeed):
         if owner != tenant:
             raise NotFound(f"there is no run {run_id}")
         events = tuple(
-            event_from(run_id, int(entry.partition("-")[0]), fields["m"], fields["p"])
-            for entry, fields in entries
+            event_from(run_id, int(entry.partition("-")[0]), meta, payload)
+            for entry, (_, meta, _, payload) in entries
         )
         earliest = events[0].seq if events else int(last_seq) + 1
         if first < earliest and first <= int(last_seq):

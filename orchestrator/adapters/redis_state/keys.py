@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 WORK_CHANNEL = "fleet:work:"
+CANCEL_CHANNEL = "fleet:cancels"
 LAYOUT = "fleet:layout"
 
 
-@lru_cache(maxsize=256)
+@cache
 def shard_prefix(shard: int) -> str:
     return f"fleet:{{s{shard:02x}}}:"
 
 
-@lru_cache(maxsize=256)
+@cache
 def queue(shard: int) -> tuple[str, ...]:
-    """KEYS[1..10] of the scripts that need `_queue`."""
+    """KEYS[1..8] of the scripts that need `_queue`."""
     prefix = shard_prefix(shard)
     names = (
         "queue:reason",
@@ -26,11 +27,9 @@ def queue(shard: int) -> tuple[str, ...]:
         "ready:reason",
         "ready:tool",
         "counters",
-        "running",
         "leases",
         "items",
-        "held",
-        "attempts",
+        "delayed",
     )
     return tuple(prefix + name for name in names)
 
@@ -43,8 +42,27 @@ def leases(shard: int) -> str:
     return f"{shard_prefix(shard)}leases"
 
 
-def held(shard: int) -> str:
-    return f"{shard_prefix(shard)}held"
+@cache
+def items(shard: int) -> str:
+    return f"{shard_prefix(shard)}items"
+
+
+def tenants(shard: int) -> str:
+    return f"{shard_prefix(shard)}tenants"
+
+
+def delayed(shard: int) -> str:
+    return f"{shard_prefix(shard)}delayed"
+
+
+def timeouts(shard: int) -> str:
+    return f"{shard_prefix(shard)}timeouts"
+
+
+def dead(shard: int) -> tuple[str, str, str]:
+    """The dead letters, by tenant, by age."""
+    prefix = shard_prefix(shard)
+    return f"{prefix}dead", f"{prefix}dead:tenants", f"{prefix}dead:age"
 
 
 def operation(shard: int, identifier: str) -> str:
@@ -100,21 +118,15 @@ def channel(shard: int, run_id: str) -> str:
     return f"{shard_prefix(shard)}watch:{run_id}"
 
 
-def changing(shard: int, tenant: str, session_id: str, run_id: str) -> tuple[str, ...]:
-    """KEYS of the scripts that need `_run`."""
+def changing(shard: int, tenant: str, session_id: str, run_id: str) -> list[str]:
+    """KEYS[1..17] of the scripts that need `_run`."""
     prefix = shard_prefix(shard)
-    of_session = f"{tenant}:{session_id}"
-    return (
+    return [
         *queue(shard),
         *run(shard, tenant, run_id),
-        f"{prefix}open:{of_session}",
         *session(shard, tenant, session_id),
-        f"{prefix}wait:{of_session}",
-        f"{prefix}waiting:{of_session}",
-        expiring(shard),
-        f"{prefix}live",
-        f"{prefix}dead",
-        session_runs(shard, tenant, session_id),
-        runs(shard, tenant),
-        sessions(shard, tenant),
-    )
+        f"{prefix}wait:{tenant}:{session_id}",
+        f"{prefix}session_runs:{tenant}:{session_id}",
+        f"{prefix}expiring",
+        f"{prefix}timeouts",
+    ]

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from orchestrator.adapters.redis_state.database import Database
 
+_ABOVE_ALL = "~"  # ids end in digits and lower-case letters
+
 
 async def newest_first(
     database: Database, indexes: Sequence[tuple[str, str]], *, before: str, limit: int
@@ -18,7 +20,7 @@ async def newest_first(
     part = ("BYLEX", "REV", "LIMIT", 0, limit + 1)
     replies = await database.ask(
         [
-            ("ZRANGE", index, f"({prefix}{before}" if before else "+", "-", *part)
+            ("ZRANGE", index, f"({prefix}{before or _ABOVE_ALL}", f"[{prefix}", *part)
             for index, prefix in indexes
         ]
     )

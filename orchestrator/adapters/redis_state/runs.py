@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
 
 from orchestrator.adapters.redis_state import keys
+from orchestrator.adapters.redis_state.changes import Changes
 from orchestrator.adapters.redis_state.codec import RUN_FIELDS, check_tenant, run_from
-from orchestrator.adapters.redis_state.database import Database
+from orchestrator.adapters.redis_state.database import Call, Database
 from orchestrator.adapters.redis_state.execution import Execution
 from orchestrator.adapters.redis_state.listing import newest_first
-from orchestrator.adapters.redis_state.signals import WorkSignals
+from orchestrator.adapters.redis_state.signals import Signals
 from orchestrator.adapters.redis_state.unique import UniqueIds
 from orchestrator.domain import ids, pages
 from orchestrator.domain.errors import Exhausted, FailedPrecondition, NotFound
 from orchestrator.domain.machine import Transition
 from orchestrator.domain.runs import BusyPolicy, Run, StepRecord
-from orchestrator.ports.state import Page, Registration
+from orchestrator.domain.work import WorkKind
+from orchestrator.ports.state import Page, Registration, TenantLoad, Versioned
 
 RETRY_AFTER_S = 1.0
+READ_AT_ONCE, LOOKED_AT = 100, 1000  # runs past their timeout, in a shard
+LOADS = 1000  # tenants of a shard, those that were here last
 
 
 class RedisRunStore(Execution):
-    def __init__(self, database: Database, signals: WorkSignals, unique: UniqueIds) -> None:
-        super().__init__(database, signals)
+    def __init__(self, database: Database, signals: Signals, unique: UniqueIds) -> None:
+        super().__init__(database, signals, Changes(database, unique))
         self._unique = unique
 
     async def register(
-        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str
+        self, tenant: str, request_id: str, *, fingerprint: str, session_id: str, near: str = ""
     ) -> Registration:
         unique = self._unique()
         home = ids.shard_of(check_tenant(tenant), request_id, self._db.shards)
-        shard = ids.shard_from(session_id, field="session_id") if session_id else home
+        if session_id:
+            shard = ids.shard_from(session_id, field="session_id")
+        else:
+            shard = ids.shard_from(near, field="near") if near else home
         run_id = ids.run_id(shard, unique)
         session_id = session_id or ids.session_id(shard, unique)
         mine = json.dumps([tenant, run_id, session_id, fingerprint])
@@ -71,8 +79,57 @@ class RedisRunStore(Execution):
     async def cancel(self, tenant: str, run_id: str) -> Run:
         return await self._changes.cancel(tenant, run_id)
 
+    async def change(self, transition: Transition, *, version: int) -> None:
+        await self._changes.change(transition, version)
+
+    def cancels(self) -> AsyncIterator[str]:
+        return self._signals.cancels()
+
+    async def overdue(self, *, limit: int) -> tuple[Versioned, ...]:
+        now_ms = await self._db.now_ms()
+        found: list[Versioned] = []
+        for shard in range(self._db.shards):
+            found += await self._overdue_in(shard, now_ms, limit)
+        found.sort(key=_deadline_ms)
+        return tuple(found[:limit])
+
+    async def _overdue_in(self, shard: int, now_ms: int, limit: int) -> list[Versioned]:
+        """Reads on past those that somebody works on."""
+        found: list[Versioned] = []
+        late = ("ZRANGE", keys.timeouts(shard), "-inf", f"({now_ms}", "BYSCORE", "LIMIT")
+        for start in range(0, LOOKED_AT, READ_AT_ONCE):
+            (entries,) = await self._db.ask([(*late, start, READ_AT_ONCE)])
+            (fields,) = await self._db.call_each([_left_alone(shard, entries)])
+            found += [Versioned(run_from(each), int(each[3])) for each in fields if each]
+            if len(found) >= limit or len(entries) < READ_AT_ONCE:
+                break
+        return found
+
+    async def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
+        replies = await self._db.call_each(
+            [
+                (
+                    "loads",
+                    [*keys.queue(shard), keys.tenants(shard)],
+                    [*self._db.queue_args, shard, kind.value, LOADS],
+                )
+                for shard in range(self._db.shards)
+            ]
+        )
+        sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for tenant, *counts in (entry for reply in replies for entry in reply):
+            sums[tenant] = [a + int(b) for a, b in zip(sums[tenant], counts, strict=True)]
+        weights = self._db.limits.weights
+        return tuple(
+            TenantLoad(tenant, weights.get(tenant, 1.0), float(served), queued, running)
+            for tenant, (served, queued, running) in sorted(sums.items())
+        )
+
+    async def read(self, tenant: str, run_id: str) -> Versioned:
+        return await self._changes.read(tenant, run_id)
+
     async def get(self, tenant: str, run_id: str) -> Run:
-        return (await self._changes.read(tenant, run_id))[0]
+        return (await self._changes.read(tenant, run_id)).run
 
     async def steps(self, tenant: str, run_id: str) -> tuple[StepRecord, ...]:
         shard = ids.shard_from(run_id, field="run_id")
@@ -112,3 +169,20 @@ class RedisRunStore(Execution):
         )
         runs = tuple(run_from(fields) for fields in replies if fields[0] == tenant)
         return Page(runs, pages.encode(listing, tenant, last))
+
+
+def _deadline_ms(late: Versioned) -> int:
+    return late.run.created_ms + late.run.timeout_ms + late.run.paused_ms
+
+
+def _left_alone(shard: int, entries: list[str]) -> Call:
+    names = [keys.timeouts(shard), keys.items(shard)]
+    about: list[str | int] = []
+    for entry in entries:
+        tenant, session_id, run_id = entry.split("\0")
+        names += [
+            keys.run(shard, tenant, run_id)[0],
+            keys.session(shard, tenant, session_id)[0],
+        ]
+        about += [tenant, session_id, run_id]
+    return "overdue", names, about

@@ -9,10 +9,11 @@ from orchestrator.adapters.redis_state import keys
 from orchestrator.adapters.redis_state.codec import (
     SESSION_FIELDS,
     check_tenant,
+    messages_from,
     session_doc,
     session_from,
 )
-from orchestrator.adapters.redis_state.database import Database
+from orchestrator.adapters.redis_state.database import Call, Database
 from orchestrator.adapters.redis_state.listing import newest_first
 from orchestrator.adapters.redis_state.unique import UniqueIds
 from orchestrator.domain import ids, pages
@@ -32,20 +33,20 @@ class RedisSessionStore(SessionStore):
     async def create(self, tenant: str, *, agent: str, labels: Mapping[str, str]) -> Session:
         unique = self._unique()
         shard = ids.shard_of(check_tenant(tenant), unique, self._db.shards)
-        made = await self._create(tenant, shard, unique, session_doc(agent, dict(labels)))
+        made = await self._create(tenant, shard, unique, agent, session_doc(labels))
         assert made is not None
         return made
 
     async def fork(self, tenant: str, session_id: str) -> Session:
         shard = self._shard(session_id)
         source = keys.session(shard, check_tenant(tenant), session_id)
-        made = await self._create(tenant, shard, self._unique(), "", *source)
+        made = await self._create(tenant, shard, self._unique(), "", "", *source)
         if made is None:
             raise _missing(session_id)
         return made
 
     async def _create(
-        self, tenant: str, shard: int, unique: str, doc: str, *source: str
+        self, tenant: str, shard: int, unique: str, agent: str, doc: str, *source: str
     ) -> Session | None:
         session_id = ids.session_id(shard, unique)
         reply = await self._db.call(
@@ -56,9 +57,9 @@ class RedisSessionStore(SessionStore):
                 keys.expiring(shard),
                 *source,
             ],
-            [tenant, session_id, doc, self._db.limits.session_ttl_s * 1000],
+            [tenant, session_id, agent, doc, self._db.limits.session_ttl_s * 1000],
         )
-        return session_from(session_id, reply[:5], int(reply[5])) if reply else None
+        return session_from(session_id, *reply) if reply else None
 
     def _shard(self, session_id: str) -> int:
         return ids.shard_from(session_id, field="session_id")
@@ -98,12 +99,12 @@ class RedisSessionStore(SessionStore):
     ) -> tuple[Message, ...]:
         key, messages = keys.session(self._shard(session_id), check_tenant(tenant), session_id)
         fields, found = await self._db.ask(
-            [("HMGET", key, *SESSION_FIELDS[:2]), ("LRANGE", messages, start, _stop(start, limit))]
+            [("HMGET", key, "tenant", "doc"), ("LRANGE", messages, start, _stop(start, limit))]
         )
         if not _is_of(tenant, fields):
             raise _missing(session_id)
         kept = found if limit is None else found[:limit]
-        return tuple(Message.model_validate_json(text) for text in kept)
+        return messages_from(kept)
 
     async def delete(self, tenant: str, session_id: str) -> None:
         shard = self._shard(session_id)
@@ -127,14 +128,12 @@ class RedisSessionStore(SessionStore):
                 metadata={"active_run_id": about[0]},
             )
         while found := (await self._db.ask([("ZRANGE", runs, 0, PURGED_AT_ONCE - 1)]))[0]:
-            await purge_runs(self._db, shard, tenant, session_id, found)
+            await self._db.call_each([purging(shard, tenant, session_id, found)])
 
 
-async def purge_runs(
-    database: Database, shard: int, tenant: str, session_id: str, run_ids: list[str]
-) -> None:
+def purging(shard: int, tenant: str, session_id: str, run_ids: list[str]) -> Call:
     """Removes runs that ended, all of one session."""
-    await database.call(
+    return (
         "purge_runs",
         [
             keys.session_runs(shard, tenant, session_id),

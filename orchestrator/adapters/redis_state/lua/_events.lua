@@ -3,13 +3,18 @@ local function append(run, stream, about, step, attempt, payloads)
   if #payloads == 0 then
     return
   end
-  local next_seq = redis.call('HINCRBY', run, 'seq', #payloads) - #payloads + 1
+  local last = redis.call('HINCRBY', run, 'seq', #payloads)
+  local number = last - #payloads
   local meta = step .. ' ' .. attempt .. ' ' .. text(NOW)
-  local message = { about.tenant, text(next_seq), meta }
-  for number, payload in ipairs(payloads) do
-    redis.call('XADD', stream, 'MAXLEN', about.kept, text(next_seq + number - 1) .. '-0',
-      'm', meta, 'p', payload)
-    message[#message + 1] = payload
+  local message = { about.tenant, text(number + 1), meta, unpack(payloads) }
+  for _, payload in ipairs(payloads) do
+    number = number + 1
+    if number > about.kept then
+      redis.call('XADD', stream, 'MAXLEN', about.kept, text(number) .. '-0',
+        'm', meta, 'p', payload)
+    else
+      redis.call('XADD', stream, text(number) .. '-0', 'm', meta, 'p', payload)
+    end
   end
   redis.call('PUBLISH', about.channel, table.concat(message, '\n'))
 end

@@ -1,14 +1,15 @@
--- A run and its session: KEYS[11..24], ARGV[4..11], then what take() reads in order.
-local RUN, STREAM, STEPS, OPEN = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
-local SESSION, MESSAGES, WAIT, WAITING = KEYS[15], KEYS[16], KEYS[17], KEYS[18]
-local EXPIRING, LIVE, DEAD = KEYS[19], KEYS[20], KEYS[21]
-local SESSION_RUNS, TENANT_RUNS, SESSIONS = KEYS[22], KEYS[23], KEYS[24]
+-- A run and its session: KEYS[9..17], ARGV[4..11], then what take() reads in order.
+local RUN, STREAM, STEPS = KEYS[9], KEYS[10], KEYS[11]
+local SESSION, MESSAGES, WAIT = KEYS[12], KEYS[13], KEYS[14]
+local SESSION_RUNS, EXPIRING, TIMEOUTS = KEYS[15], KEYS[16], KEYS[17]
 local TENANT, SESSION_ID, RUN_ID = ARGV[4], ARGV[5], ARGV[6]
-local ABOUT = { tenant = TENANT, channel = ARGV[7], kept = ARGV[8] }
-local RUN_TTL_MS, SESSION_TTL_MS, DEAD_KEPT = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local ABOUT = { tenant = TENANT, channel = ARGV[7], kept = tonumber(ARGV[8]) }
+local RUN_TTL_MS, SESSION_TTL_MS, DEAD_KEPT = ARGV[9], ARGV[10], tonumber(ARGV[11])
 local TERMINAL = { completed = true, failed = true, cancelled = true }
+local LIVE = 'live\0' .. TENANT
 local RUN_ENTRY = 'run\0' .. TENANT .. '\0' .. SESSION_ID .. '\0' .. RUN_ID
 local SESSION_ENTRY = 'session\0' .. TENANT .. '\0' .. SESSION_ID
+local TIMEOUT_ENTRY = TENANT .. '\0' .. SESSION_ID .. '\0' .. RUN_ID
 local at = 11
 
 local function take()
@@ -33,39 +34,74 @@ end
 
 local function take_transition()
   local moved = {}
-  for _, name in ipairs({ 'doc', 'state', 'step', 'attempt', 'charge', 'dead', 'record' }) do
+  for _, name in ipairs({ 'doc', 'state', 'step', 'attempt', 'charge', 'record', 'agent',
+    'parent', 'dead', 'dead_id' }) do
     moved[name] = take()
   end
   moved.charge = tonumber(moved.charge)
   moved.events = take_list()
   moved.messages = take_list()
-  moved.items = take_list(4) -- item, kind, priority, payload
+  moved.drops = take_list()
+  moved.items = take_list(5) -- item, kind, priority, delay, payload
   return moved
 end
 
+local function read(key, names)
+  local fields = redis.call('HMGET', key, unpack(names))
+  local found = {}
+  for number, name in ipairs(names) do
+    found[name] = fields[number] or nil
+  end
+  return found
+end
+
+local function read_run()
+  return read(RUN, { 'tenant', 'version', 'state', 'created', 'timeout', 'paused', 'since',
+    'children', 'op' })
+end
+
+-- `open` has the items of the active run that are not done.
+local function read_session()
+  local session = read(SESSION, { 'tenant', 'active', 'gone', 'cancel', 'open' })
+  session.cancelled = session.cancel == RUN_ID
+  session.open = session.active == RUN_ID and session.open and cmsgpack.unpack(session.open) or {}
+  return session
+end
+
+local function save_open(session)
+  redis.call('HSET', SESSION, 'open', next(session.open) and cmsgpack.pack(session.open) or '')
+end
+
 local function say(messages)
-  for _, message in ipairs(messages) do
-    redis.call('RPUSH', MESSAGES, message)
+  if #messages > 0 then
+    redis.call('RPUSH', MESSAGES, unpack(messages))
   end
 end
 
-local function enqueue(items)
+-- Items of a run whose cancel is asked are not delayed: who claims one ends the run.
+local function enqueue(session, items)
   for _, entry in ipairs(items) do
-    local item, kind, priority, payload = unpack(entry)
+    local item, kind, priority, delay_ms, payload = unpack(entry)
+    local before = load(item)
+    if before then
+      forget(item, before)
+    end
     local order = redis.call('HINCRBY', COUNTERS, 'order', 1)
     local member = table.concat(
       { TENANT, priority, string.format('%016d', order), item }, '\0')
-    redis.call('HSET', ITEMS, item, cmsgpack.pack({ kind, TENANT, member, payload }))
-    redis.call('SADD', OPEN, item)
-    push(kind, TENANT, member)
+    local record = { kind = kind, tenant = TENANT, member = member, payload = payload, tries = 0 }
+    queue_up(item, record, session.cancelled and 0 or tonumber(delay_ms))
+    session.open[item] = 1
   end
 end
 
 -- Makes a submitted run its session's active one.
 local function activate(run_id, messages, items)
-  redis.call('HSET', SESSION, 'active', run_id, 'start', redis.call('LLEN', MESSAGES))
+  local session = { open = {} }
+  enqueue(session, items)
+  redis.call('HSET', SESSION, 'active', run_id, 'start', redis.call('LLEN', MESSAGES),
+    'open', cmsgpack.pack(session.open))
   say(messages)
-  enqueue(items)
 end
 
 local SESSION_KEYS = { SESSION, MESSAGES, SESSION_RUNS }
@@ -84,48 +120,134 @@ local function let_session_expire()
   redis.call('ZADD', EXPIRING, text(NOW + SESSION_TTL_MS), SESSION_ENTRY)
 end
 
-local function end_run()
+local function stop_waiting()
+  for _, packed in ipairs(redis.call('LRANGE', WAIT, 0, -1)) do
+    if cmsgpack.unpack(packed)[1] == RUN_ID then
+      redis.call('LREM', WAIT, 1, packed)
+    end
+  end
+end
+
+local function tell_cancelled(run_id)
+  redis.call('PUBLISH', 'fleet:cancels', run_id)
+end
+
+-- Queues the parent's item that waits for this run.
+local function unpark(item)
+  local record = load(item)
+  if record and record.state == 'parked' and record.child == RUN_ID
+    and record.tenant == TENANT then
+    record.tries, record.began = 0, nil
+    queue_up(item, record, 0)
+  end
+end
+
+local function end_run(run, session, moved)
   for _, key in ipairs({ RUN, STREAM, STEPS }) do
     redis.call('PEXPIRE', key, RUN_TTL_MS)
   end
   redis.call('ZADD', EXPIRING, text(NOW + RUN_TTL_MS), RUN_ENTRY)
-  if redis.call('HINCRBY', LIVE, TENANT, -1) <= 0 then
-    redis.call('HDEL', LIVE, TENANT)
+  if redis.call('HINCRBY', COUNTERS, LIVE, -1) <= 0 then
+    redis.call('HDEL', COUNTERS, LIVE)
   end
-  if redis.call('HGET', SESSION, 'active') ~= RUN_ID then
-    return
+  for child in string.gmatch(run.children or '', '%S+') do
+    tell_cancelled(child)
   end
-  for _, item in ipairs(redis.call('SMEMBERS', OPEN)) do
-    forget(item)
+  if moved.parent ~= '' then
+    unpark(moved.parent)
   end
-  redis.call('DEL', OPEN)
+  if session.active ~= RUN_ID then
+    return stop_waiting()
+  end
+  for item in pairs(session.open) do
+    local record = load(item)
+    if record then
+      forget(item, record)
+    end
+  end
+  redis.call('HDEL', SESSION, 'cancel', 'open')
   redis.call('HSET', SESSION, 'active', '')
-  redis.call('HDEL', SESSION, 'cancel')
   local following = redis.call('LPOP', WAIT)
   if not following then
     return let_session_expire()
   end
-  local messages, items = unpack(cmsgpack.unpack(redis.call('HGET', WAITING, following)))
-  redis.call('HDEL', WAITING, following)
-  activate(following, messages, items)
+  activate(unpack(cmsgpack.unpack(following)))
 end
 
-local function apply(moved)
-  redis.call('HSET', RUN, 'doc', moved.doc, 'state', moved.state, 'updated', text(NOW))
-  redis.call('HINCRBY', RUN, 'version', 1)
-  redis.call('HSET', SESSION, 'updated', text(NOW))
+-- Interrupted time is not counted: a run has no deadline while it is.
+local function keep_time(run, state, fields)
+  local paused = tonumber(run.paused or 0)
+  local function set(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = text(value)
+  end
+  if run.state == 'interrupted' and state ~= 'interrupted' then
+    paused = paused + NOW - tonumber(run.since)
+    set('paused', paused)
+  elseif run.state ~= 'interrupted' and state == 'interrupted' then
+    set('since', NOW)
+  end
+  if not run.timeout then
+    return
+  end
+  if TERMINAL[state] or state == 'interrupted' then
+    redis.call('ZREM', TIMEOUTS, TIMEOUT_ENTRY)
+  elseif run.state == 'interrupted' then
+    redis.call('ZADD', TIMEOUTS, text(run.created + run.timeout + paused), TIMEOUT_ENTRY)
+  end
+end
+
+-- The last three keys are those of the dead letters: entries, by tenant, by age. When there
+-- are too many, the tenant's own oldest goes: a flood pushes out no other tenant's.
+local function bury(moved, worker)
+  local entries, of_tenants, by_age = unpack(KEYS, #KEYS - 2)
+  local member = TENANT .. '\0' .. moved.dead_id
+  if redis.call('ZCARD', by_age) >= DEAD_KEPT then
+    local old = redis.call('ZRANGE', of_tenants, '[' .. TENANT .. '\0', '(' .. TENANT .. '\1',
+      'BYLEX', 'LIMIT', 0, 1)[1] or redis.call('ZRANGE', by_age, 0, 0)[1]
+    redis.call('ZREM', by_age, old)
+    redis.call('ZREM', of_tenants, old)
+    redis.call('HDEL', entries, old)
+  end
+  redis.call('HSET', entries, member, cmsgpack.pack({ TENANT, worker or '', text(NOW), moved.dead }))
+  redis.call('ZADD', of_tenants, 0, member)
+  redis.call('ZADD', by_age, text(NOW), member)
+end
+
+-- Writes a transition of an accepted run. `more` are further fields of the run.
+local function apply(run, session, moved, worker, more)
+  local fields = { 'doc', moved.doc, 'state', moved.state, 'version', run.version + 1,
+    'updated', text(NOW), unpack(more) }
+  keep_time(run, moved.state, fields)
+  if TERMINAL[moved.state] then
+    fields[#fields + 1] = 'finished'
+    fields[#fields + 1] = text(NOW)
+  end
+  redis.call('HSET', RUN, unpack(fields))
+  if moved.agent ~= '' then
+    redis.call('HSET', SESSION, 'updated', text(NOW), 'agent', moved.agent)
+  else
+    redis.call('HSET', SESSION, 'updated', text(NOW))
+  end
   say(moved.messages)
   if moved.record ~= '' then
     redis.call('RPUSH', STEPS, moved.record)
   end
-  if moved.dead ~= '' then
-    redis.call('XADD', DEAD, 'MAXLEN', DEAD_KEPT, '*', 'tenant', TENANT, 'run_id', RUN_ID,
-      'cause', moved.dead)
-  end
   append(RUN, STREAM, ABOUT, moved.step, moved.attempt, moved.events)
-  enqueue(moved.items)
+  if moved.dead_id ~= '' then
+    bury(moved, worker)
+  end
+  for _, item in ipairs(moved.drops) do
+    local record = load(item)
+    if record then
+      forget(item, record)
+    end
+    session.open[item] = nil
+  end
+  enqueue(session, moved.items)
   if TERMINAL[moved.state] then
-    redis.call('HSET', RUN, 'finished', text(NOW))
-    end_run()
+    end_run(run, session, moved)
+  elseif session.active == RUN_ID then
+    save_open(session)
   end
 end

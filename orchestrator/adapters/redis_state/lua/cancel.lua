@@ -4,26 +4,26 @@
 local version = take()
 local moved = take_transition()
 
-local owner, current, state = unpack(redis.call('HMGET', RUN, 'tenant', 'version', 'state'))
-if owner ~= TENANT then
-  return { 'NO_RUN', {}, '' }
+local run = read_run()
+if run.tenant ~= TENANT then
+  return 'NO_RUN'
 end
-if TERMINAL[state] then
-  return { 'ENDED', {}, '' }
+if TERMINAL[run.state] then
+  return 'ENDED'
 end
-if current ~= version then
-  return { 'VERSION', {}, '' }
+if run.version ~= version then
+  return 'VERSION'
 end
-if redis.call('HGET', SESSION, 'active') == RUN_ID then
-  for _, item in ipairs(redis.call('SMEMBERS', OPEN)) do
-    if redis.call('HEXISTS', HELD, item) == 1 then
-      redis.call('HSET', SESSION, 'cancel', RUN_ID)
-      return { 'ASKED', {}, '' }
-    end
+local session = read_session()
+for item in pairs(session.open) do
+  local record = load(item)
+  if record and record.state == 'leased' then
+    redis.call('HSET', SESSION, 'cancel', RUN_ID)
+    tell_cancelled(RUN_ID)
+    return 'ASKED'
   end
 end
 
-redis.call('LREM', WAIT, 1, RUN_ID)
-redis.call('HDEL', WAITING, RUN_ID)
-apply(moved)
-return { 'DONE', wake(), '' }
+apply(run, session, moved, nil, {})
+wake()
+return 'DONE'

@@ -1,25 +1,27 @@
 #!lua
 -- needs: _time _queue
--- Leases up to a number of items; KEYS[11] remembers them for a repeated call.
+-- Leases up to a number of items; KEYS[9] remembers them for a repeated call.
 local kind, limit, lease_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local nonce, worker = ARGV[7], ARGV[8]
 local REPEAT_S = 60
 
-local remembered = redis.call('GET', KEYS[11])
+local remembered = redis.call('GET', KEYS[9])
 if remembered then
   return cmsgpack.unpack(remembered)
 end
+promote()
 local claims = {}
-local expires = NOW + lease_ms
+local expires = text(NOW + lease_ms)
 for number = 1, limit do
-  local item, tenant, attempt = lease_next(kind, nonce .. number, worker, expires)
-  if not item then
+  local record = lease_next(kind, nonce .. number, worker, expires)
+  if not record then
     break
   end
-  local _, _, _, payload = record_of(item)
-  claims[number] = { payload, tenant, nonce .. number, tostring(attempt), text(expires) }
+  claims[number] = { record.payload, record.tenant, record.nonce, tostring(record.tries),
+    expires, text(NOW), text(NOW - record.since) }
 end
 if #claims > 0 then
-  redis.call('SET', KEYS[11], cmsgpack.pack(claims), 'EX', REPEAT_S)
+  redis.call('SET', KEYS[9], cmsgpack.pack(claims), 'EX', REPEAT_S)
 end
+wake()
 return claims

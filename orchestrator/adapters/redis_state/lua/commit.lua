@@ -1,27 +1,42 @@
 #!lua flags=allow-oom
--- needs: _time _queue _events _run
+-- needs: _time _queue _events _ended _run
 -- Writes an item's outcome once: DONE, STALE, or VERSION when the run changed meanwhile.
-local item, nonce, version = take(), take(), take()
+-- KEYS[18] is the run that the item is parked on, if any.
+local item, nonce, version, parked_on = take(), take(), take(), take()
+local emitted = take_list()
 local moved = take_transition()
 
-local owner, current, done = unpack(
-  redis.call('HMGET', RUN, 'tenant', 'version', 'done\0' .. item))
-if owner ~= TENANT then
-  return { 'STALE', {}, '' }
+local run = read_run()
+local record = load(item)
+if run.tenant ~= TENANT then
+  return 'STALE'
 end
-if done == nonce then
-  return { 'DONE', {}, '' }
+if not holds(record, nonce) then
+  return redis.call('HEXISTS', RUN, 'done\0' .. nonce) == 1 and 'DONE' or 'STALE'
 end
-local packed = redis.call('HGET', HELD, item)
-if not packed or cmsgpack.unpack(packed)[1] ~= nonce then
-  return { 'STALE', {}, '' }
-end
-if current ~= version then
-  return { 'VERSION', {}, '' }
+if run.version ~= version then
+  return 'VERSION'
 end
 
-redis.call('HSET', RUN, 'done\0' .. item, nonce)
-forget(item, moved.charge)
-redis.call('SREM', OPEN, item)
-apply(moved)
-return { 'DONE', wake(), '' }
+local session, worker = read_session(), record.worker
+local more = { 'done\0' .. nonce, '' }
+if parked_on ~= '' then
+  end_lease(item, record, moved.charge)
+  record.tries, record.began = 0, nil
+  if session.cancelled or ended(KEYS[18], TENANT) then
+    queue_up(item, record, 0)
+  else
+    record.state, record.child = 'parked', parked_on
+    save(item, record)
+  end
+  more[3], more[4] = 'children', (run.children or '') .. ' ' .. parked_on
+else
+  forget(item, record, moved.charge)
+  session.open[item] = nil
+end
+for number = #emitted, 1, -1 do
+  table.insert(moved.events, 1, emitted[number])
+end
+apply(run, session, moved, worker, more)
+wake()
+return 'DONE'

@@ -1,10 +1,9 @@
 #!lua flags=allow-oom
 -- needs: _time _queue
 -- Removes an item whose run is gone, if the caller holds its lease.
-local item, nonce = ARGV[4], ARGV[5]
-local packed = redis.call('HGET', HELD, item)
-if packed and cmsgpack.unpack(packed)[1] == nonce then
-  forget(item)
+local record = load(ARGV[4])
+if holds(record, ARGV[5]) then
+  forget(ARGV[4], record)
   wake()
 end
 return 'DONE'

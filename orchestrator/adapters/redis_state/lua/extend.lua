@@ -1,19 +1,26 @@
 #!lua
--- needs: _time
--- Prolongs leases of one shard. KEYS: leases, held, then each lease's session.
--- ARGV: lease_ms, then item, nonce, run for each. Repeating it does no harm.
-local LEASES, HELD = KEYS[1], KEYS[2]
+-- needs: _time _ended
+-- Prolongs leases of one shard. KEYS: leases, items, then each lease's session and, if its
+-- run has a parent, that. ARGV: lease_ms, then item, nonce, run, tenant, 1 with a parent, for
+-- each. Repeating it does no harm.
+local LEASES, ITEMS = KEYS[1], KEYS[2]
 local expires = text(NOW + tonumber(ARGV[1]))
 local states = {}
-for number = 1, #KEYS - 2 do
-  local item, nonce, run_id = unpack(ARGV, number * 3 - 1, number * 3 + 1)
-  local packed = redis.call('HGET', HELD, item)
-  if not packed or cmsgpack.unpack(packed)[1] ~= nonce then
-    states[number] = 'lost'
+local key = 3
+for at = 2, #ARGV, 5 do
+  local item, nonce, run_id, tenant, is_child = unpack(ARGV, at, at + 4)
+  local session, parent = KEYS[key], is_child == '1' and KEYS[key + 1] or nil
+  key = key + (parent and 2 or 1)
+  local packed = redis.call('HGET', ITEMS, item)
+  local state = 'held'
+  if not packed or cmsgpack.unpack(packed).nonce ~= nonce then
+    state = 'lost'
   else
     redis.call('ZADD', LEASES, 'XX', expires, item)
-    local cancel = redis.call('HGET', KEYS[number + 2], 'cancel')
-    states[number] = cancel == run_id and 'cancel_requested' or 'held'
+    if redis.call('HGET', session, 'cancel') == run_id or ended(parent, tenant) then
+      state = 'cancel_requested'
+    end
   end
+  states[#states + 1] = state
 end
 return states

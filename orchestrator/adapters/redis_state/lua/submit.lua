@@ -1,47 +1,63 @@
 #!lua
 -- needs: _time _queue _events _run
--- Accepts a run once: DONE, or AGAIN when it was accepted before.
-local is_new, session_doc, policy = take() == '1', take(), take()
+-- Accepts a run once: DONE, or AGAIN when it was accepted before. KEYS[18..20]: the tenant's
+-- runs, its sessions, the tenants that were here.
+local TENANT_RUNS, SESSIONS, TENANTS = KEYS[18], KEYS[19], KEYS[20]
+local operation = take()
+local is_new, session_agent, session_doc, policy = take() == '1', take(), take(), take()
+local timeout_ms, is_child = tonumber(take()), take() == '1'
 local live_limit, waiting_limit = tonumber(take()), tonumber(take())
 local moved = take_transition()
 
-if redis.call('EXISTS', RUN) == 1 then
-  return { 'AGAIN', {}, '' }
+local known = redis.call('HMGET', RUN, 'tenant', 'op')
+if known[1] then
+  return { known[2] == operation and 'DONE' or 'AGAIN', '' }
 end
-local owner, active, gone = unpack(redis.call('HMGET', SESSION, 'tenant', 'active', 'gone'))
-if gone or (owner and owner ~= TENANT) or not (owner or is_new) then
-  return { 'NO_SESSION', {}, '' }
+local session = read_session()
+if session.gone or (session.tenant and session.tenant ~= TENANT)
+  or not (session.tenant or is_new) then
+  return { 'NO_SESSION', '' }
 end
-local busy = active and active ~= ''
+local busy = (session.active or '') ~= ''
 if busy and policy == 'reject' then
-  return { 'SESSION_BUSY', {}, active }
+  return { 'SESSION_BUSY', session.active }
 end
-if redis.call('LLEN', WAIT) >= waiting_limit then
-  return { 'QUEUE_FULL', {}, 'waiting_runs' }
+if busy and redis.call('LLEN', WAIT) >= waiting_limit then
+  return { 'QUEUE_FULL', 'waiting_runs' }
 end
-if tonumber(redis.call('HGET', LIVE, TENANT) or 0) >= live_limit then
-  return { 'QUEUE_FULL', {}, 'live_runs' }
+-- A child is let in: its parent, which is counted, waits for it.
+if not is_child and tonumber(redis.call('HGET', COUNTERS, LIVE) or 0) >= live_limit then
+  return { 'QUEUE_FULL', 'live_runs' }
 end
 
-if not owner then
-  redis.call('HSET', SESSION, 'tenant', TENANT, 'doc', session_doc, 'created', text(NOW))
+if session.tenant then
+  keep_session()
+  redis.call('HSET', SESSION, 'updated', text(NOW))
+else
+  redis.call('HSET', SESSION, 'tenant', TENANT, 'agent', session_agent, 'doc', session_doc,
+    'created', text(NOW), 'updated', text(NOW))
   redis.call('ZADD', SESSIONS, 0, SESSION_ID)
 end
-redis.call('HSET', SESSION, 'updated', text(NOW))
-redis.call('HSET', RUN, 'tenant', TENANT, 'doc', moved.doc, 'state', moved.state,
-  'version', 1, 'seq', 0, 'created', text(NOW), 'updated', text(NOW))
+local fields = { 'tenant', TENANT, 'doc', moved.doc, 'state', moved.state, 'version', 1,
+  'created', text(NOW), 'updated', text(NOW), 'op', operation }
+if timeout_ms > 0 then
+  fields[#fields + 1], fields[#fields + 2] = 'timeout', text(timeout_ms)
+  redis.call('ZADD', TIMEOUTS, text(NOW + timeout_ms), TIMEOUT_ENTRY)
+end
+redis.call('HSET', RUN, unpack(fields))
 redis.call('ZADD', SESSION_RUNS, 0, RUN_ID)
 redis.call('ZADD', TENANT_RUNS, 0, RUN_ID)
-redis.call('HINCRBY', LIVE, TENANT, 1)
-keep_session()
+redis.call('ZADD', TENANTS, text(NOW), TENANT)
+redis.call('HINCRBY', COUNTERS, LIVE, 1)
 append(RUN, STREAM, ABOUT, moved.step, moved.attempt, moved.events)
 if busy then
-  redis.call('RPUSH', WAIT, RUN_ID)
-  redis.call('HSET', WAITING, RUN_ID, cmsgpack.pack({ moved.messages, moved.items }))
+  redis.call('RPUSH', WAIT, cmsgpack.pack({ RUN_ID, moved.messages, moved.items }))
   if policy == 'interrupt' then
-    redis.call('HSET', SESSION, 'cancel', active)
+    redis.call('HSET', SESSION, 'cancel', session.active)
+    tell_cancelled(session.active)
   end
 else
   activate(RUN_ID, moved.messages, moved.items)
 end
-return { 'DONE', wake(), busy and active or '' }
+wake()
+return { 'DONE', busy and session.active or '' }
