@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Mapping, Sequence
 
@@ -87,6 +88,8 @@ class Changes:
             lease=lease,
             more_keys=keys.run(shard, lease.tenant, child)[:1] if child else (),
         )
+        if reply == "DONE":
+            await self._cascade(moved)
         return str(reply)
 
     async def change(self, moved: Transition, version: int) -> None:
@@ -97,6 +100,7 @@ class Changes:
             raise NotFound(f"there is no run {run.run_id}")
         if outcome == "VERSION":
             raise VersionConflict(f"run {run.run_id} is not at version {version} any more")
+        await self._cascade(moved)
 
     async def cancel(self, tenant: str, run_id: str) -> Run:
         while True:
@@ -106,8 +110,16 @@ class Changes:
                 return run
             moved = advance(run, CancelRequested())
             outcome = await self._change("cancel", [found.version], moved, step=run.step)
+            if outcome == "DONE":
+                await self._cascade(moved)
             if outcome in ("DONE", "ASKED"):
                 return (await self.read(tenant, run_id)).run
+
+    async def _cascade(self, moved: Transition) -> None:
+        """Should we die before it: a child learns at its claim or heartbeat that it is to end."""
+        for child in moved.cascade:
+            with contextlib.suppress(NotFound):
+                await self.cancel(moved.run.tenant, child)
 
     async def _change(
         self,

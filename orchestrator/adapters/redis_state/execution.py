@@ -210,7 +210,7 @@ class Execution(RunStore):
         session, _ = keys.session(shard, lease.tenant, lease.session_id)
         outcome = await self._db.call(
             "release",
-            [*keys.queue(shard), session],
+            [*keys.queue(shard), session, *_parent(lease)],
             [
                 *self._db.queue_args,
                 shard,

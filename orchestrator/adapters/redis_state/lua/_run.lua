@@ -57,7 +57,7 @@ end
 
 local function read_run()
   return read(RUN, { 'tenant', 'version', 'state', 'created', 'timeout', 'paused', 'since',
-    'children', 'op' })
+    'op' })
 end
 
 -- `open` has the items of the active run that are not done.
@@ -78,7 +78,6 @@ local function say(messages)
   end
 end
 
--- Items of a run whose cancel is asked are not delayed: who claims one ends the run.
 local function enqueue(session, items)
   for _, entry in ipairs(items) do
     local item, kind, priority, delay_ms, payload = unpack(entry)
@@ -90,7 +89,7 @@ local function enqueue(session, items)
     local member = table.concat(
       { TENANT, priority, string.format('%016d', order), item }, '\0')
     local record = { kind = kind, tenant = TENANT, member = member, payload = payload, tries = 0 }
-    queue_up(item, record, session.cancelled and 0 or tonumber(delay_ms))
+    queue_up(item, record, tonumber(delay_ms))
     session.open[item] = 1
   end
 end
@@ -142,16 +141,26 @@ local function unpark(item)
   end
 end
 
-local function end_run(run, session, moved)
+-- Makes what is delayed or parked ready, as the run's cancel is asked: who claims it ends it.
+local function hurry(session)
+  for item in pairs(session.open) do
+    local record = load(item)
+    if record and record.state == 'delayed' then
+      redis.call('ZREM', DELAYED, item)
+      queue_up(item, record, 0)
+    elseif record and record.state == 'parked' then
+      queue_up(item, record, 0)
+    end
+  end
+end
+
+local function end_run(session, moved)
   for _, key in ipairs({ RUN, STREAM, STEPS }) do
     redis.call('PEXPIRE', key, RUN_TTL_MS)
   end
   redis.call('ZADD', EXPIRING, text(NOW + RUN_TTL_MS), RUN_ENTRY)
   if redis.call('HINCRBY', COUNTERS, LIVE, -1) <= 0 then
     redis.call('HDEL', COUNTERS, LIVE)
-  end
-  for child in string.gmatch(run.children or '', '%S+') do
-    tell_cancelled(child)
   end
   if moved.parent ~= '' then
     unpark(moved.parent)
@@ -246,8 +255,11 @@ local function apply(run, session, moved, worker, more)
   end
   enqueue(session, moved.items)
   if TERMINAL[moved.state] then
-    end_run(run, session, moved)
+    end_run(session, moved)
   elseif session.active == RUN_ID then
     save_open(session)
+    if session.cancelled then
+      hurry(session)
+    end
   end
 end

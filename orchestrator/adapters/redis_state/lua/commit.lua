@@ -23,13 +23,12 @@ local more = { 'done\0' .. nonce, '' }
 if parked_on ~= '' then
   end_lease(item, record, moved.charge)
   record.tries, record.began = 0, nil
-  if session.cancelled or ended(KEYS[18], TENANT) then
+  if ended(KEYS[18], TENANT) then
     queue_up(item, record, 0)
   else
     record.state, record.child = 'parked', parked_on
     save(item, record)
   end
-  more[3], more[4] = 'children', (run.children or '') .. ' ' .. parked_on
 else
   forget(item, record, moved.charge)
   session.open[item] = nil
