@@ -1,0 +1,1 @@
+"""Measures the orchestrator without models: real processes, real Redis, scripted answers."""
