@@ -1,10 +1,8 @@
--- Appends events numbered on from the run's last and tells whoever watches.
-local function append(run, stream, about, step, attempt, payloads)
+-- Appends events numbered on from `number` and tells whoever watches. Returns the last number.
+local function append_after(number, stream, about, step, attempt, payloads)
   if #payloads == 0 then
-    return
+    return number
   end
-  local last = redis.call('HINCRBY', run, 'seq', #payloads)
-  local number = last - #payloads
   local meta = step .. ' ' .. attempt .. ' ' .. text(NOW)
   local message = { about.tenant, text(number + 1), meta, unpack(payloads) }
   for _, payload in ipairs(payloads) do
@@ -17,4 +15,12 @@ local function append(run, stream, about, step, attempt, payloads)
     end
   end
   redis.call('PUBLISH', about.channel, table.concat(message, '\n'))
+  return number
+end
+
+local function append(run, stream, about, step, attempt, payloads)
+  if #payloads > 0 then
+    local last = redis.call('HINCRBY', run, 'seq', #payloads)
+    append_after(last - #payloads, stream, about, step, attempt, payloads)
+  end
 end

@@ -33,6 +33,30 @@ local function served(kind, tenant)
   return 'served\0' .. kind .. '\0' .. tenant
 end
 
+-- Counters are read once and written at the end, by `finish`.
+local known, changed = {}, {}
+
+local function fetch(fields)
+  for number, value in ipairs(redis.call('HMGET', COUNTERS, unpack(fields))) do
+    known[fields[number]] = tonumber(value or 0)
+  end
+end
+
+local function count_of(field)
+  if not known[field] then
+    known[field] = tonumber(redis.call('HGET', COUNTERS, field) or 0)
+  end
+  return known[field]
+end
+
+local function count(field, value)
+  known[field], changed[field] = value, true
+end
+
+local function fetch_counters_of(kind, tenant)
+  fetch({ virtual(kind, tenant), running(kind, tenant), served(kind, tenant), floor_of(kind) })
+end
+
 local function load(item)
   local packed = redis.call('HGET', ITEMS, item)
   return packed and cmsgpack.unpack(packed)
@@ -55,45 +79,32 @@ local function first(kind, prefix)
     'BYLEX', 'LIMIT', 0, 1)[1]
 end
 
--- Whoever works looks until READY is empty, so only its first tenant is news.
-local function make_ready(kind, tenant, counter)
-  if redis.call('ZADD', READY[kind], counter, tenant) == 1
+-- A tenant is ready while it has items queued and may run more. Whoever works looks until
+-- READY is empty, so only its first tenant is news.
+local function make_ready(kind, tenant)
+  local counter = text(count_of(virtual(kind, tenant)))
+  if count_of(running(kind, tenant)) < RUNNING_LIMIT
+    and redis.call('ZADD', READY[kind], counter, tenant) == 1
     and redis.call('ZCARD', READY[kind]) == 1 then
     woken[kind] = true
   end
 end
 
-local function make_unready(kind, tenant, counter)
+local function make_unready(kind, tenant)
   if redis.call('ZREM', READY[kind], tenant) == 1 then
-    redis.call('HSET', COUNTERS, floor_of(kind), counter)
-  end
-end
-
--- A tenant is ready while it has items queued and may run more.
-local function settle(kind, tenant)
-  local count, counter = unpack(
-    redis.call('HMGET', COUNTERS, running(kind, tenant), virtual(kind, tenant)))
-  counter = counter or '0'
-  if tonumber(count or 0) < RUNNING_LIMIT and first(kind, tenant) then
-    make_ready(kind, tenant, counter)
-  else
-    make_unready(kind, tenant, counter)
+    count(floor_of(kind), count_of(virtual(kind, tenant)))
   end
 end
 
 local function push(kind, tenant, member)
-  if first(kind, tenant) then
+  if not first(kind, tenant) then
+    local least = redis.call('ZRANGE', READY[kind], 0, 0, 'WITHSCORES')[2]
+    least = least and tonumber(least) or count_of(floor_of(kind))
+    count(virtual(kind, tenant), math.max(count_of(virtual(kind, tenant)), least))
     redis.call('ZADD', QUEUE[kind], 0, member)
-    return
-  end
-  local least = redis.call('ZRANGE', READY[kind], 0, 0, 'WITHSCORES')[2]
-  local counter, floor, count = unpack(redis.call('HMGET', COUNTERS,
-    virtual(kind, tenant), floor_of(kind), running(kind, tenant)))
-  counter = math.max(tonumber(counter or 0), tonumber(least or floor or 0))
-  redis.call('HSET', COUNTERS, virtual(kind, tenant), text(counter))
-  redis.call('ZADD', QUEUE[kind], 0, member)
-  if tonumber(count or 0) < RUNNING_LIMIT then
-    make_ready(kind, tenant, text(counter))
+    make_ready(kind, tenant)
+  else
+    redis.call('ZADD', QUEUE[kind], 0, member)
   end
 end
 
@@ -134,8 +145,9 @@ local function pick(kind, tenant)
   if not normal then
     return member
   end
-  local turn = redis.call('HINCRBY', COUNTERS, 'turn\0' .. kind .. '\0' .. tenant, 1)
-  return turn % NORMAL_TURN == 0 and normal or member
+  local turn = 'turn\0' .. kind .. '\0' .. tenant
+  count(turn, count_of(turn) + 1)
+  return count_of(turn) % NORMAL_TURN == 0 and normal or member
 end
 
 -- Leases the next item of the tenant that was served least.
@@ -153,13 +165,12 @@ local function lease_next(kind, nonce, worker, expires)
   save(item, record)
   redis.call('ZREM', QUEUE[kind], member)
   redis.call('ZADD', LEASES, expires, item)
-  counter = text(tonumber(counter) + record.extra)
-  redis.call('HSET', COUNTERS, virtual(kind, tenant), counter)
-  local count = redis.call('HINCRBY', COUNTERS, running(kind, tenant), 1)
-  if count < RUNNING_LIMIT and first(kind, tenant) then
-    redis.call('ZADD', READY[kind], counter, tenant)
+  count(virtual(kind, tenant), tonumber(counter) + record.extra)
+  count(running(kind, tenant), count_of(running(kind, tenant)) + 1)
+  if count_of(running(kind, tenant)) < RUNNING_LIMIT and first(kind, tenant) then
+    redis.call('ZADD', READY[kind], text(count_of(virtual(kind, tenant))), tenant)
   else
-    make_unready(kind, tenant, counter)
+    make_unready(kind, tenant)
   end
   return record
 end
@@ -167,19 +178,19 @@ end
 -- Ends an item's lease. No charge leaves what its claim charged.
 local function end_lease(item, record, charge)
   local kind, tenant = record.kind, record.tenant
+  fetch_counters_of(kind, tenant)
   redis.call('ZREM', LEASES, item)
   if charge then
     charge = math.max(charge, 1)
-    local counter = tonumber(redis.call('HGET', COUNTERS, virtual(kind, tenant)) or 0)
-    redis.call('HSET', COUNTERS, virtual(kind, tenant),
-      text(counter + share(tenant, charge) - record.extra))
-    redis.call('HINCRBY', COUNTERS, served(kind, tenant), charge)
+    count(virtual(kind, tenant),
+      count_of(virtual(kind, tenant)) + share(tenant, charge) - record.extra)
+    count(served(kind, tenant), count_of(served(kind, tenant)) + charge)
   end
-  if redis.call('HINCRBY', COUNTERS, running(kind, tenant), -1) <= 0 then
-    redis.call('HDEL', COUNTERS, running(kind, tenant))
-  end
+  count(running(kind, tenant), count_of(running(kind, tenant)) - 1)
   record.state, record.nonce, record.extra, record.said = nil, nil, nil, nil
-  settle(kind, tenant)
+  if first(kind, tenant) then
+    make_ready(kind, tenant)
+  end
 end
 
 -- Removes an item, whatever it is doing.
@@ -188,15 +199,32 @@ local function forget(item, record, charge)
     end_lease(item, record, charge)
   elseif record.state == 'queued' then
     redis.call('ZREM', QUEUE[record.kind], record.member)
-    settle(record.kind, record.tenant)
+    if not first(record.kind, record.tenant) then
+      make_unready(record.kind, record.tenant)
+    end
   elseif record.state == 'delayed' then
     redis.call('ZREM', DELAYED, item)
   end
   redis.call('HDEL', ITEMS, item)
 end
 
--- Tells workers of new work.
-local function wake()
+-- Writes the counters and tells workers of new work. One of what is open goes at zero.
+local function finish()
+  local set, gone = {}, {}
+  for field in pairs(changed) do
+    if known[field] == 0 and (string.sub(field, 1, 7) == 'running' or string.sub(field, 1, 4) == 'live') then
+      gone[#gone + 1] = field
+    else
+      set[#set + 1] = field
+      set[#set + 1] = text(known[field])
+    end
+  end
+  if #set > 0 then
+    redis.call('HSET', COUNTERS, unpack(set))
+  end
+  if #gone > 0 then
+    redis.call('HDEL', COUNTERS, unpack(gone))
+  end
   for kind in pairs(woken) do
     redis.call('PUBLISH', 'fleet:work:' .. kind, SHARD)
   end

@@ -57,7 +57,7 @@ end
 
 local function read_run()
   return read(RUN, { 'tenant', 'version', 'state', 'created', 'timeout', 'paused', 'since',
-    'op' })
+    'seq', 'op' })
 end
 
 -- `open` has the items of the active run that are not done.
@@ -66,10 +66,6 @@ local function read_session()
   session.cancelled = session.cancel == RUN_ID
   session.open = session.active == RUN_ID and session.open and cmsgpack.unpack(session.open) or {}
   return session
-end
-
-local function save_open(session)
-  redis.call('HSET', SESSION, 'open', next(session.open) and cmsgpack.pack(session.open) or '')
 end
 
 local function say(messages)
@@ -81,25 +77,25 @@ end
 local function enqueue(session, items)
   for _, entry in ipairs(items) do
     local item, kind, priority, delay_ms, payload = unpack(entry)
-    local before = load(item)
+    local before = session.open[item] and load(item)
     if before then
       forget(item, before)
     end
-    local order = redis.call('HINCRBY', COUNTERS, 'order', 1)
+    count('order', count_of('order') + 1)
     local member = table.concat(
-      { TENANT, priority, string.format('%016d', order), item }, '\0')
+      { TENANT, priority, string.format('%016d', count_of('order')), item }, '\0')
     local record = { kind = kind, tenant = TENANT, member = member, payload = payload, tries = 0 }
     queue_up(item, record, tonumber(delay_ms))
     session.open[item] = 1
   end
 end
 
--- Makes a submitted run its session's active one.
-local function activate(run_id, messages, items)
+-- Makes a submitted run its session's active one; `fields` of the session are written along.
+local function activate(run_id, messages, items, fields)
   local session = { open = {} }
   enqueue(session, items)
   redis.call('HSET', SESSION, 'active', run_id, 'start', redis.call('LLEN', MESSAGES),
-    'open', cmsgpack.pack(session.open))
+    'open', cmsgpack.pack(session.open), unpack(fields))
   say(messages)
 end
 
@@ -154,18 +150,18 @@ local function hurry(session)
   end
 end
 
-local function end_run(session, moved)
+-- `fields` of the session are written along.
+local function end_run(session, moved, fields)
   for _, key in ipairs({ RUN, STREAM, STEPS }) do
     redis.call('PEXPIRE', key, RUN_TTL_MS)
   end
   redis.call('ZADD', EXPIRING, text(NOW + RUN_TTL_MS), RUN_ENTRY)
-  if redis.call('HINCRBY', COUNTERS, LIVE, -1) <= 0 then
-    redis.call('HDEL', COUNTERS, LIVE)
-  end
+  count(LIVE, count_of(LIVE) - 1)
   if moved.parent ~= '' then
     unpark(moved.parent)
   end
   if session.active ~= RUN_ID then
+    redis.call('HSET', SESSION, unpack(fields))
     return stop_waiting()
   end
   for item in pairs(session.open) do
@@ -174,13 +170,14 @@ local function end_run(session, moved)
       forget(item, record)
     end
   end
-  redis.call('HDEL', SESSION, 'cancel', 'open')
-  redis.call('HSET', SESSION, 'active', '')
+  fields[#fields + 1], fields[#fields + 2] = 'cancel', ''
   local following = redis.call('LPOP', WAIT)
-  if not following then
-    return let_session_expire()
+  if following then
+    local run_id, messages, items = unpack(cmsgpack.unpack(following))
+    return activate(run_id, messages, items, fields)
   end
-  activate(unpack(cmsgpack.unpack(following)))
+  redis.call('HSET', SESSION, 'active', '', 'open', '', unpack(fields))
+  let_session_expire()
 end
 
 -- Interrupted time is not counted: a run has no deadline while it is.
@@ -223,43 +220,46 @@ local function bury(moved, worker)
   redis.call('ZADD', by_age, text(NOW), member)
 end
 
--- Writes a transition of an accepted run. `more` are further fields of the run.
-local function apply(run, session, moved, worker, more)
-  local fields = { 'doc', moved.doc, 'state', moved.state, 'version', run.version + 1,
-    'updated', text(NOW), unpack(more) }
-  keep_time(run, moved.state, fields)
-  if TERMINAL[moved.state] then
-    fields[#fields + 1] = 'finished'
-    fields[#fields + 1] = text(NOW)
-  end
-  redis.call('HSET', RUN, unpack(fields))
-  if moved.agent ~= '' then
-    redis.call('HSET', SESSION, 'updated', text(NOW), 'agent', moved.agent)
-  else
-    redis.call('HSET', SESSION, 'updated', text(NOW))
-  end
-  say(moved.messages)
-  if moved.record ~= '' then
-    redis.call('RPUSH', STEPS, moved.record)
-  end
-  append(RUN, STREAM, ABOUT, moved.step, moved.attempt, moved.events)
-  if moved.dead_id ~= '' then
-    bury(moved, worker)
-  end
-  for _, item in ipairs(moved.drops) do
+local function forget_dropped(session, items)
+  for _, item in ipairs(items) do
     local record = load(item)
     if record then
       forget(item, record)
     end
     session.open[item] = nil
   end
-  enqueue(session, moved.items)
+end
+
+-- Writes a transition of an accepted run. `more` are further fields of the run.
+local function apply(run, session, moved, worker, more)
+  local seq = append_after(tonumber(run.seq), STREAM, ABOUT, moved.step, moved.attempt,
+    moved.events)
+  local fields = { 'doc', moved.doc, 'state', moved.state, 'version', run.version + 1,
+    'updated', text(NOW), 'seq', text(seq), unpack(more) }
+  keep_time(run, moved.state, fields)
   if TERMINAL[moved.state] then
-    end_run(session, moved)
-  elseif session.active == RUN_ID then
-    save_open(session)
-    if session.cancelled then
-      hurry(session)
-    end
+    fields[#fields + 1], fields[#fields + 2] = 'finished', text(NOW)
+  end
+  redis.call('HSET', RUN, unpack(fields))
+  say(moved.messages)
+  if moved.record ~= '' then
+    redis.call('RPUSH', STEPS, moved.record)
+  end
+  if moved.dead_id ~= '' then
+    bury(moved, worker)
+  end
+  forget_dropped(session, moved.drops)
+  enqueue(session, moved.items)
+  fields = { 'updated', text(NOW) }
+  if moved.agent ~= '' then
+    fields[3], fields[4] = 'agent', moved.agent
+  end
+  if TERMINAL[moved.state] then
+    return end_run(session, moved, fields)
+  end
+  redis.call('HSET', SESSION, 'open',
+    next(session.open) and cmsgpack.pack(session.open) or '', unpack(fields))
+  if session.cancelled then
+    hurry(session)
   end
 end

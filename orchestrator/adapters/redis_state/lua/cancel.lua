@@ -25,5 +25,5 @@ for item in pairs(session.open) do
 end
 
 apply(run, session, moved, nil, {})
-wake()
+finish()
 return 'DONE'

@@ -16,5 +16,5 @@ if run.version ~= version or TERMINAL[run.state] then
   return 'VERSION'
 end
 apply(run, read_session(), moved, nil, { 'op', operation })
-wake()
+finish()
 return 'DONE'

@@ -23,5 +23,5 @@ end
 if #claims > 0 then
   redis.call('SET', KEYS[9], cmsgpack.pack(claims), 'EX', REPEAT_S)
 end
-wake()
+finish()
 return claims

@@ -18,6 +18,7 @@ if run.version ~= version then
   return 'VERSION'
 end
 
+fetch({ LIVE, 'order' })
 local session, worker = read_session(), record.worker
 local more = { 'done\0' .. nonce, '' }
 if parked_on ~= '' then
@@ -37,5 +38,5 @@ for number = #emitted, 1, -1 do
   table.insert(moved.events, 1, emitted[number])
 end
 apply(run, session, moved, worker, more)
-wake()
+finish()
 return 'DONE'

@@ -4,6 +4,6 @@
 local record = load(ARGV[4])
 if holds(record, ARGV[5]) then
   forget(ARGV[4], record)
-  wake()
+  finish()
 end
 return 'DONE'

@@ -4,7 +4,7 @@
 -- Returns tenant, served, queued, running of each.
 local kind, limit = ARGV[4], tonumber(ARGV[5])
 promote()
-wake()
+finish()
 local loads = {}
 for _, tenant in ipairs(redis.call('ZRANGE', KEYS[9], 0, limit - 1, 'REV')) do
   local counter, total, count = unpack(redis.call('HMGET', COUNTERS,

@@ -41,5 +41,5 @@ for _, tenant in ipairs(idle) do
     redis.call('ZREM', KEYS[9], tenant)
   end
 end
-wake()
+finish()
 return { queued, exhausted }

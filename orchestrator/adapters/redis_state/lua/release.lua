@@ -19,5 +19,5 @@ if redis.call('HGET', KEYS[9], 'cancel') == run_id or ended(KEYS[10], record.ten
   delay_ms = 0
 end
 queue_up(item, record, delay_ms)
-wake()
+finish()
 return 'DONE'

@@ -26,20 +26,22 @@ if busy and redis.call('LLEN', WAIT) >= waiting_limit then
   return { 'QUEUE_FULL', 'waiting_runs' }
 end
 -- A child is let in: its parent, which is counted, waits for it.
-if not is_child and tonumber(redis.call('HGET', COUNTERS, LIVE) or 0) >= live_limit then
+fetch({ LIVE, 'order', virtual('reason', TENANT), running('reason', TENANT), floor_of('reason') })
+if not is_child and count_of(LIVE) >= live_limit then
   return { 'QUEUE_FULL', 'live_runs' }
 end
 
+local about_session = { 'updated', text(NOW) }
 if session.tenant then
   keep_session()
-  redis.call('HSET', SESSION, 'updated', text(NOW))
 else
-  redis.call('HSET', SESSION, 'tenant', TENANT, 'agent', session_agent, 'doc', session_doc,
-    'created', text(NOW), 'updated', text(NOW))
+  about_session = { 'tenant', TENANT, 'agent', session_agent, 'doc', session_doc,
+    'created', text(NOW), 'updated', text(NOW) }
   redis.call('ZADD', SESSIONS, 0, SESSION_ID)
 end
 local fields = { 'tenant', TENANT, 'doc', moved.doc, 'state', moved.state, 'version', 1,
-  'created', text(NOW), 'updated', text(NOW), 'op', operation }
+  'created', text(NOW), 'updated', text(NOW), 'seq', #moved.events, 'op', operation }
+append_after(0, STREAM, ABOUT, moved.step, moved.attempt, moved.events)
 if timeout_ms > 0 then
   fields[#fields + 1], fields[#fields + 2] = 'timeout', text(timeout_ms)
   redis.call('ZADD', TIMEOUTS, text(NOW + timeout_ms), TIMEOUT_ENTRY)
@@ -48,16 +50,17 @@ redis.call('HSET', RUN, unpack(fields))
 redis.call('ZADD', SESSION_RUNS, 0, RUN_ID)
 redis.call('ZADD', TENANT_RUNS, 0, RUN_ID)
 redis.call('ZADD', TENANTS, text(NOW), TENANT)
-redis.call('HINCRBY', COUNTERS, LIVE, 1)
-append(RUN, STREAM, ABOUT, moved.step, moved.attempt, moved.events)
+count(LIVE, count_of(LIVE) + 1)
 if busy then
   redis.call('RPUSH', WAIT, cmsgpack.pack({ RUN_ID, moved.messages, moved.items }))
   if policy == 'interrupt' then
-    redis.call('HSET', SESSION, 'cancel', session.active)
+    about_session[#about_session + 1] = 'cancel'
+    about_session[#about_session + 1] = session.active
     tell_cancelled(session.active)
   end
+  redis.call('HSET', SESSION, unpack(about_session))
 else
-  activate(RUN_ID, moved.messages, moved.items)
+  activate(RUN_ID, moved.messages, moved.items, about_session)
 end
-wake()
+finish()
 return { 'DONE', busy and session.active or '' }
