@@ -37,8 +37,9 @@ end
 local known, changed = {}, {}
 
 local function fetch(fields)
-  for number, value in ipairs(redis.call('HMGET', COUNTERS, unpack(fields))) do
-    known[fields[number]] = tonumber(value or 0)
+  local values = redis.call('HMGET', COUNTERS, unpack(fields))
+  for number, field in ipairs(fields) do
+    known[field] = known[field] or tonumber(values[number] or 0)
   end
 end
 
@@ -178,7 +179,9 @@ end
 -- Ends an item's lease. No charge leaves what its claim charged.
 local function end_lease(item, record, charge)
   local kind, tenant = record.kind, record.tenant
-  fetch_counters_of(kind, tenant)
+  if not known[virtual(kind, tenant)] then
+    fetch_counters_of(kind, tenant)
+  end
   redis.call('ZREM', LEASES, item)
   if charge then
     charge = math.max(charge, 1)
@@ -212,7 +215,7 @@ end
 local function finish()
   local set, gone = {}, {}
   for field in pairs(changed) do
-    if known[field] == 0 and (string.sub(field, 1, 7) == 'running' or string.sub(field, 1, 4) == 'live') then
+    if known[field] == 0 and (string.find(field, '^running') or string.find(field, '^live')) then
       gone[#gone + 1] = field
     else
       set[#set + 1] = field

@@ -3,7 +3,7 @@
 -- Leases up to a number of items; KEYS[9] remembers them for a repeated call.
 local kind, limit, lease_ms = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local nonce, worker = ARGV[7], ARGV[8]
-local REPEAT_S = 60
+local REPEAT_S = 30
 
 local remembered = redis.call('GET', KEYS[9])
 if remembered then

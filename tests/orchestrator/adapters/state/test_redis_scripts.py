@@ -13,18 +13,25 @@ from orchestrator.adapters.redis_state.scripts import every_script
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.errors import FailedPrecondition, StaleLease
 from orchestrator.domain.events import TextDelta
+from orchestrator.domain.interrupts import Approved, InterruptKind
 from orchestrator.domain.runs import BusyPolicy, RunState
-from orchestrator.domain.work import WorkKind
+from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import Limits, State
 from tests.orchestrator.adapters.state.given import (
     LONG_MS,
     TENANT,
     answer,
     asks_for_tools,
+    child_of,
     claim_one,
     claimed,
+    eventually,
+    failure,
+    resumed,
     submitted,
     tool_result,
+    waits_for,
+    with_tools,
 )
 from tests.orchestrator.adapters.state.proxy import Proxy
 
@@ -37,7 +44,8 @@ async def admin(redis_url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[State]:
-    async with open_redis_state(redis_url) as state:
+    """Several shards, so that no key is one by chance."""
+    async with open_redis_state(redis_url, shards=4) as state:
         yield state
 
 
@@ -51,21 +59,66 @@ async def everything(state: State) -> None:
     await state.runs.emit(claim.lease, [TextDelta(text="a")])
     await state.runs.extend([claim.lease], lease_ms=LONG_MS)
     await state.runs.commit(claim, asks_for_tools(claim))
-    tools = await claimed(state, WorkKind.TOOL, limit=2, lease_ms=0)
+    await claimed(state, WorkKind.TOOL, limit=2, lease_ms=0)
     await state.runs.reap(limit=10)
-    tools = await claimed(state, WorkKind.TOOL, limit=2)
-    for tool in tools:
+    for tool in await claimed(state, WorkKind.TOOL, limit=2):
         fresh = await state.runs.refresh(tool)
         await state.runs.commit(fresh, tool_result(fresh))
     claim = await claim_one(state)
     await state.runs.commit(claim, answer(claim))
+    await none_left_open(state)
+    await sub_runs_and_answers(state)
+    await failures(state)
     fork = await state.sessions.fork(TENANT, run.session_id)
-    other = await submitted(state, "in the fork", session_id=fork.session_id)
-    await state.runs.cancel(TENANT, other.run_id)
-    for doomed in (await state.runs.list(TENANT, session_id="", limit=9, token="")).items:
+    other = await submitted(state, "in the fork", session_id=fork.session_id, timeout_ms=1)
+    (late,) = await eventually(lambda: state.runs.overdue(limit=9))
+    assert late.run.run_id == other.run_id
+    await state.runs.loads(WorkKind.REASON)
+    await none_left_open(state)
+    await emptied(state)
+
+
+async def none_left_open(state: State) -> None:
+    for doomed in (await state.runs.list(TENANT, session_id="", limit=99, token="")).items:
         await state.runs.cancel(TENANT, doomed.run_id)
-    await state.sessions.delete(TENANT, run.session_id)
-    await state.sessions.delete(TENANT, fork.session_id)
+
+
+async def sub_runs_and_answers(state: State) -> None:
+    await with_tools(state, "parent")
+    call = await claim_one(state, WorkKind.TOOL)
+    child = await child_of(state, call)
+    await state.runs.commit(call, waits_for(child, call))
+    answering = await claim_one(state)
+    await state.runs.extend([answering.lease], lease_ms=LONG_MS)
+    await state.runs.release(answering.lease, counts=False)
+    answering = await claim_one(state)
+    await state.runs.commit(answering, answer(answering), emitted=[TextDelta(text="b")])
+    back = await claim_one(state, WorkKind.TOOL)
+    await state.runs.release(back.lease, delay_ms=1)
+    back = await eventually(lambda: _one_of(state, WorkKind.TOOL))
+    await state.runs.commit(back, tool_result(back))
+    await none_left_open(state)
+    asked = await with_tools(state, "asked", gates={"c0": InterruptKind.APPROVAL})
+    await resumed(state, asked, Approved())
+    await none_left_open(state)
+
+
+async def _one_of(state: State, kind: WorkKind) -> Claim | None:
+    return next(iter(await claimed(state, kind)), None)
+
+
+async def failures(state: State) -> None:
+    await submitted(state, "fails")
+    claim = await eventually(lambda: _one_of(state, WorkKind.REASON))
+    await state.runs.commit(claim, failure(claim, dead_letter=True))
+    (entry,) = (await state.dead_letters.list(TENANT, limit=9, token="")).items
+    await state.dead_letters.get(TENANT, entry.entry_id)
+    await state.dead_letters.remove(TENANT, [entry.entry_id])
+
+
+async def emptied(state: State) -> None:
+    for session in (await state.sessions.list(TENANT, limit=99, token="")).items:
+        await state.sessions.delete(TENANT, session.session_id)
 
 
 async def test_every_key_that_a_script_touches_is_declared(redis: State, admin: Redis) -> None:
@@ -99,19 +152,20 @@ async def test_nothing_of_the_queue_is_left_when_the_work_is_done(
     redis: State, admin: Redis
 ) -> None:
     await everything(redis)
-    of_queue = ("queue:", "ready:", "running", "leases", "items", "held", "attempts")
-    names = (*of_queue, "open:", "wait:", "waiting:", "live")
-    left = [
-        key async for key in admin.scan_iter("fleet:{*") if key.partition("}:")[2].startswith(names)
-    ]
-    assert left == []
+    of_work = ("queue:", "ready:", "leases", "items", "delayed", "wait:", "timeouts", "dead")
+    keys = [key async for key in admin.scan_iter("fleet:{*")]
+    assert [key for key in keys if key.partition("}:")[2].startswith(of_work)] == []
+    for key in keys:
+        if key.endswith("counters"):
+            fields = await admin.hkeys(key)
+            assert [f for f in fields if f.startswith(("running", "live"))] == []
 
 
 async def test_what_outlives_the_work_has_a_bound_or_an_end(redis: State, admin: Redis) -> None:
     run = await submitted(redis)
     claim = await claim_one(redis)
     await redis.runs.commit(claim, answer(claim))
-    bounded = ("counters", "expiring", "runs:", "sessions:")
+    bounded = ("counters", "tenants", "expiring", "runs:", "sessions:")
     for key in [key async for key in admin.scan_iter("fleet:{*")]:
         assert key.partition("}:")[2].startswith(bounded) or await admin.pttl(key) > 0, key
     assert (await redis.runs.get(TENANT, run.run_id)).state is RunState.COMPLETED
@@ -131,16 +185,20 @@ async def test_what_has_expired_leaves_the_listings(redis_url: str, admin: Redis
         claim = await claim_one(state)
         await state.runs.commit(claim, answer(claim))
         async with asyncio.timeout(20):
-            while [key async for key in admin.scan_iter("fleet:{*:expiring")]:
+            while set(await _keys(admin)) - {"fleet:layout", "fleet:{s00}:counters"}:
                 await state.runs.reap(limit=10)
                 await asyncio.sleep(0.05)
-        keys = [key async for key in admin.scan_iter("fleet:{*")]
-        assert not [key for key in keys if TENANT in key], run
+        assert not [f for f in await admin.hkeys("fleet:{s00}:counters") if TENANT in f], run
+
+
+async def _keys(admin: Redis) -> list[str]:
+    """But what claims leave for half a minute."""
+    return [key async for key in admin.scan_iter("*") if "}:op:" not in key]
 
 
 async def test_another_number_of_shards_is_refused(redis: State, redis_url: str) -> None:
-    with pytest.raises(FailedPrecondition, match="16 shards; the setting says 4"):
-        async with open_redis_state(redis_url, shards=4):
+    with pytest.raises(FailedPrecondition, match="4 shards; the setting says 16"):
+        async with open_redis_state(redis_url, shards=16):
             pass
 
 
@@ -157,7 +215,7 @@ async def test_a_script_whose_reply_was_lost_is_repeated_without_harm(
     async with open_redis_state(proxy.url) as state, open_redis_state(redis_url) as plain:
         proxy.lose_one_reply_of(name)
         await everything(state)
-        assert proxy.lost == 1 or name in ("drop", "expire_session")
+        assert proxy.lost == 1 or name in ("drop", "expire_session", "purge_runs")
         assert (await plain.runs.list(TENANT, session_id="", limit=9, token="")).items == ()
 
 
