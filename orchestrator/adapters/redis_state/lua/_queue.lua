@@ -158,7 +158,7 @@ local function lease_next(kind, nonce, worker, expires)
     return nil
   end
   local member = pick(kind, tenant)
-  local item = string.match(member, '[^%z]*$')
+  local item = string.sub(member, #tenant + 21) -- after tenant, priority and order
   local record = load(item)
   record.state, record.nonce, record.worker, record.said = 'leased', nonce, worker, nil
   record.extra = share(tenant, HOLD[kind])
