@@ -24,7 +24,7 @@ from orchestrator.domain.errors import Internal, NotFound, VersionConflict
 from orchestrator.domain.events import Payload
 from orchestrator.domain.machine import CancelRequested, Transition, advance
 from orchestrator.domain.runs import Run
-from orchestrator.domain.work import DeadLetter, Lease
+from orchestrator.domain.work import DeadLetter, Lease, WorkKind
 from orchestrator.ports.state import Versioned
 
 
@@ -95,7 +95,11 @@ class Changes:
     async def change(self, moved: Transition, version: int) -> None:
         """Raises NotFound, VersionConflict."""
         run = moved.run
-        outcome = await self._change("change", [version, operation_id()], moved, step=run.step)
+        # Its events belong to the step that it ends, if what follows is the next.
+        goes_on = any(item.kind is WorkKind.REASON for item in moved.enqueue)
+        outcome = await self._change(
+            "change", [version, operation_id()], moved, step=run.step - goes_on
+        )
         if outcome == "NO_RUN":
             raise NotFound(f"there is no run {run.run_id}")
         if outcome == "VERSION":
@@ -110,9 +114,10 @@ class Changes:
                 return run
             moved = advance(run, CancelRequested())
             outcome = await self._change("cancel", [found.version], moved, step=run.step)
-            if outcome == "DONE":
+            # ENDED is also what the repetition of a lost reply finds.
+            if outcome in ("DONE", "ENDED"):
                 await self._cascade(moved)
-            if outcome in ("DONE", "ASKED"):
+            if outcome in ("DONE", "ENDED", "ASKED"):
                 return (await self.read(tenant, run_id)).run
 
     async def _cascade(self, moved: Transition) -> None:
