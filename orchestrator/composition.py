@@ -19,6 +19,7 @@ from orchestrator.adapters.builtin_tools import builtin_tools
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.adapters.triton import TritonConnection, TritonLanguageModel, TritonRouter
 from orchestrator.api.agents import Agents
+from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
@@ -159,10 +160,13 @@ def _api_server(
 ) -> ApiServer:
     tools = _tools(settings)
     agents = Agents(state.agents, tools=tools, catalogue=settings.models, builtin=_builtin_agents())
+    timeout_ms = round(settings.worker.run_timeout_s * 1000)
+    runs = Runs(state, agents=agents, timeout_ms=timeout_ms)
     services = Services(
         agents=agents,
         sessions=Sessions(state.sessions, agents=agents),
-        runs=Runs(state, agents=agents),
+        runs=runs,
+        dead_letters=DeadLetterOffice(state.dead_letters, store=state.runs, runs=runs),
         inference=Inference(
             catalogue=settings.models,
             language=models.language,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 from orchestrator.api import limits
+from orchestrator.api.abilities import check_abilities
 from orchestrator.api.pages import within_a_message
 from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Catalogue
@@ -38,6 +39,9 @@ class Agents:
                 f"name {name!r} has a version: versions are given by the service", field="name"
             )
         self._check(spec)
+        for field, references in (("agents", spec.agents), ("handovers", spec.handovers)):
+            for i, reference in enumerate(references):
+                await self._check_exists(tenant, reference, f"spec.{field}[{i}]", but=name)
         return await self._store.put(tenant, name, spec)
 
     async def get(self, tenant: str, reference: str, *, field: str = "name") -> Agent:
@@ -60,11 +64,30 @@ class Agents:
     def _check(self, spec: AgentSpec) -> None:
         limits.text(spec.description, "spec.description", max_bytes=limits.DESCRIPTION_BYTES)
         limits.text(spec.system_prompt, "spec.system_prompt", max_bytes=limits.SYSTEM_PROMPT_BYTES)
-        limits.names(spec.tools, "spec.tools", known=self._tools.specs(), what="tool")
+        check_abilities(spec, known=self._tools.specs())
         check_policy(spec.policy, "spec.policy", self._catalogue)
         check_sampling(spec.sampling, "spec.sampling")
         check_budget(spec.budget, "spec.budget")
         limits.timeout(spec.timeout_ms, "spec.timeout")
+        limits.timeout(
+            spec.interrupt_timeout_ms,
+            "spec.interrupt_timeout",
+            at_most_ms=limits.INTERRUPT_TIMEOUT_MS,
+        )
+
+    async def _check_exists(self, tenant: str, reference: str, field: str, *, but: str) -> None:
+        """Raises InvalidInput UNKNOWN_AGENT; `but` is about to exist."""
+        name, version = parse_agent(reference, field=field)
+        if version is None and (name in self._builtin or name == but):
+            return
+        try:
+            await self._store.get(tenant, name, version)
+        except NotFound as missing:
+            raise InvalidInput(
+                f"{field} {reference!r} is no agent of yours: store that agent first",
+                field=field,
+                reason="UNKNOWN_AGENT",
+            ) from missing
 
 
 def check_policy(policy: ModelPolicy, field: str, catalogue: Catalogue) -> None:

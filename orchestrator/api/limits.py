@@ -23,12 +23,16 @@ STOP_BYTES = 256
 MESSAGES = 512
 MESSAGES_BYTES = 1024 * 1024
 ARGUMENTS_BYTES = 64 * 1024
+RESULT_BYTES = 64 * 1024
+SCHEMA_BYTES = 16 * 1024
+ENTRY_ID_BYTES = 100
 TOOL_CALLS = 64
 PAGE_SIZE = 500
 PAGE_TOKEN_BYTES = 1024
 DEFAULT_PAGE_SIZE = 50
 PAGE_BYTES = 1024 * 1024
 TIMEOUT_MS = 3_600_000
+INTERRUPT_TIMEOUT_MS = 7 * 86_400_000
 NEW_TOKENS = 1_000_000
 SEED = 2**63 - 1
 COUNT = 2**53 - 1
@@ -121,10 +125,10 @@ def page(size: int, token: str) -> int:
     return size or DEFAULT_PAGE_SIZE
 
 
-def timeout(value_ms: int, field: str = "timeout") -> None:
-    if not 0 <= value_ms <= TIMEOUT_MS:
+def timeout(value_ms: int, field: str = "timeout", *, at_most_ms: int = TIMEOUT_MS) -> None:
+    if not 0 <= value_ms <= at_most_ms:
         raise InvalidInput(
-            f"{field} is {value_ms / 1000:g} s: it has to be from 0 to {TIMEOUT_MS // 1000} s",
+            f"{field} is {value_ms / 1000:g} s: it has to be from 0 to {at_most_ms // 1000} s",
             field=field,
             reason="OUT_OF_BOUNDS",
         )

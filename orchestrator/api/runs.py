@@ -1,4 +1,4 @@
-"""Runs: accepting them, listing them, watching them."""
+"""Runs: accepting them, listing them, watching them, steering them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 
-from orchestrator.api import limits
+from orchestrator.api import limits, steering
 from orchestrator.api.agents import Agents, check_budget
 from orchestrator.api.pages import within_a_message
 from orchestrator.api.sessions import check_run_id, check_session_id
 from orchestrator.api.watching import Watched, watch
 from orchestrator.domain.agents import Agent, AgentSpec, Budget
 from orchestrator.domain.errors import AlreadyExists
+from orchestrator.domain.interrupts import Answer
 from orchestrator.domain.machine import Submitted, advance
 from orchestrator.domain.runs import BusyPolicy, Run, StepRecord
 from orchestrator.ports.state import Page, Registration, State
@@ -56,9 +57,12 @@ class RunDetails:
 
 
 class Runs:
-    def __init__(self, state: State, *, agents: Agents) -> None:
+    """`timeout_ms` is that of a run when neither its caller nor its agent names one."""
+
+    def __init__(self, state: State, *, agents: Agents, timeout_ms: int) -> None:
         self._state = state
         self._agents = agents
+        self._timeout_ms = timeout_ms
 
     async def start(self, tenant: str, request: StartRun) -> Started:
         """Accepts a run once per request id.
@@ -69,6 +73,10 @@ class Runs:
             Exhausted: QUEUE_FULL.
         """
         _check(request)
+        return await self.accept(tenant, request)
+
+    async def accept(self, tenant: str, request: StartRun) -> Started:
+        """`start` for a request that is known to be within the limits."""
         agent = await self._agent(tenant, request)
         registration = await self._state.runs.register(
             tenant,
@@ -85,7 +93,7 @@ class Runs:
             )
         # A caller that went away between the two steps finds its id registered, its run not
         # accepted: submitting again is safe and says which it was.
-        run = _new_run(tenant, request, agent, registration)
+        run = self._new_run(tenant, request, agent, registration)
         accepted = await self._state.runs.submit(
             advance(run, Submitted()), session_labels=request.labels
         )
@@ -120,12 +128,36 @@ class Runs:
             lambda n: runs.list(tenant, session_id=session_id, limit=n, token=page_token), limit
         )
 
+    async def cancel(self, tenant: str, run_id: str) -> Run:
+        check_run_id(run_id)
+        return await steering.cancel(self._state.runs, tenant, run_id)
+
+    async def resume(self, tenant: str, run_id: str, interrupt_id: str, answer: Answer) -> Run:
+        check_run_id(run_id)
+        return await steering.resume(self._state.runs, tenant, run_id, interrupt_id, answer)
+
     async def _agent(self, tenant: str, request: StartRun) -> Agent:
         reference = request.agent
         if request.session_id:
             session = await self._state.sessions.get(tenant, request.session_id)
             reference = reference or session.agent
         return await self._agents.get(tenant, reference or DEFAULT_AGENT, field="agent")
+
+    def _new_run(
+        self, tenant: str, request: StartRun, agent: Agent, registration: Registration
+    ) -> Run:
+        return Run(
+            run_id=registration.run_id,
+            tenant=tenant,
+            session_id=registration.session_id,
+            agent=agent.reference,
+            input=request.input,
+            busy_policy=request.busy_policy,
+            budget=_budget(request.budget, agent.spec),
+            timeout_ms=request.timeout_ms or agent.spec.timeout_ms or self._timeout_ms,
+            priority=request.priority,
+            labels=request.labels,
+        )
 
 
 def _check(request: StartRun) -> None:
@@ -138,21 +170,6 @@ def _check(request: StartRun) -> None:
     limits.timeout(request.timeout_ms)
     limits.number(request.priority, "priority", at_most=limits.PRIORITY)
     limits.labels(request.labels)
-
-
-def _new_run(tenant: str, request: StartRun, agent: Agent, registration: Registration) -> Run:
-    return Run(
-        run_id=registration.run_id,
-        tenant=tenant,
-        session_id=registration.session_id,
-        agent=agent.reference,
-        input=request.input,
-        busy_policy=request.busy_policy,
-        budget=_budget(request.budget, agent.spec),
-        timeout_ms=request.timeout_ms or agent.spec.timeout_ms,
-        priority=request.priority,
-        labels=request.labels,
-    )
 
 
 def _budget(asked: Budget, spec: AgentSpec) -> Budget:

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from orchestrator.api.agents import Agents
-from orchestrator.rpc import convert
 from orchestrator.rpc.auth import tenant
+from orchestrator.rpc.convert import messages, requests
 from orchestrator.rpc.pb.fleet.v1 import agents_pb2, agents_pb2_grpc
 
 
@@ -16,13 +16,13 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
     async def PutAgent(
         self, request: agents_pb2.PutAgentRequest, _context: object
     ) -> agents_pb2.Agent:
-        spec = convert.agent_spec(request.spec)
-        return convert.agent_message(await self._agents.put(tenant(), request.name, spec))
+        spec = requests.agent_spec(request.spec)
+        return messages.agent_message(await self._agents.put(tenant(), request.name, spec))
 
     async def GetAgent(
         self, request: agents_pb2.GetAgentRequest, _context: object
     ) -> agents_pb2.Agent:
-        return convert.agent_message(await self._agents.get(tenant(), request.name))
+        return messages.agent_message(await self._agents.get(tenant(), request.name))
 
     async def ListAgents(
         self, request: agents_pb2.ListAgentsRequest, _context: object
@@ -31,5 +31,5 @@ class AgentServicer(agents_pb2_grpc.AgentServiceServicer):
             tenant(), page_size=request.page_size, page_token=request.page_token
         )
         return agents_pb2.ListAgentsResponse(
-            agents=map(convert.agent_message, page.items), next_page_token=page.next_token
+            agents=map(messages.agent_message, page.items), next_page_token=page.next_token
         )

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from orchestrator.api.inference import Inference
-from orchestrator.rpc import convert
+from orchestrator.rpc.convert import messages, requests
 from orchestrator.rpc.pb.fleet.v1 import inference_pb2, inference_pb2_grpc
 
 
@@ -19,14 +19,14 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, _request: inference_pb2.ListModelsRequest, _context: object
     ) -> inference_pb2.ListModelsResponse:
         models = await self._inference.models()
-        return inference_pb2.ListModelsResponse(models=map(convert.model_message, models))
+        return inference_pb2.ListModelsResponse(models=map(messages.model_message, models))
 
     async def Route(
         self, request: inference_pb2.RouteRequest, _context: object
     ) -> inference_pb2.RouteResponse:
-        policy = convert.model_policy(request.policy, "policy")
+        policy = requests.model_policy(request.policy, "policy")
         decisions = await self._inference.route(request.texts, policy)
-        return inference_pb2.RouteResponse(decisions=map(convert.route_message, decisions))
+        return inference_pb2.RouteResponse(decisions=map(messages.route_message, decisions))
 
     async def Embed(
         self, request: inference_pb2.EmbedRequest, _context: object
@@ -41,12 +41,12 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> inference_pb2.ClassifyResponse:
         found = await self._inference.classify(request.texts)
         return inference_pb2.ClassifyResponse(
-            classifications=map(convert.classification_message, found)
+            classifications=map(messages.classification_message, found)
         )
 
     async def Generate(
         self, request: inference_pb2.GenerateRequest, _context: object
     ) -> AsyncIterator[inference_pb2.GenerateResponse]:
-        async with aclosing(self._inference.generate(convert.generate(request))) as chunks:
+        async with aclosing(self._inference.generate(requests.generate(request))) as chunks:
             async for chunk in chunks:
-                yield convert.chunk_message(chunk)
+                yield messages.chunk_message(chunk)

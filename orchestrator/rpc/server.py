@@ -15,6 +15,7 @@ from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.ports.auth import Authenticator
 from orchestrator.rpc.agents import AgentServicer
 from orchestrator.rpc.calls import Calls
+from orchestrator.rpc.dead_letters import DeadLetterServicer
 from orchestrator.rpc.health import Health
 from orchestrator.rpc.inference import InferenceServicer
 from orchestrator.rpc.interceptor import CallInterceptor
@@ -22,6 +23,8 @@ from orchestrator.rpc.metrics import RpcMetrics
 from orchestrator.rpc.pb.fleet.v1 import (
     agents_pb2,
     agents_pb2_grpc,
+    dead_letters_pb2,
+    dead_letters_pb2_grpc,
     inference_pb2,
     inference_pb2_grpc,
     runs_pb2,
@@ -34,7 +37,7 @@ from orchestrator.rpc.sessions import SessionServicer
 
 SERVICES = tuple(
     service.full_name
-    for file in (agents_pb2, sessions_pb2, runs_pb2, inference_pb2)
+    for file in (agents_pb2, sessions_pb2, runs_pb2, dead_letters_pb2, inference_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 _CLOSE_S = 0.5
@@ -143,6 +146,9 @@ class ApiServer:
             SessionServicer(services.sessions), server
         )
         runs_pb2_grpc.add_RunServiceServicer_to_server(RunServicer(services.runs), server)
+        dead_letters_pb2_grpc.add_DeadLetterServiceServicer_to_server(
+            DeadLetterServicer(services.dead_letters), server
+        )
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(
             InferenceServicer(services.inference), server
         )

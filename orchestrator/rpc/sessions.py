@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from orchestrator.api.sessions import Sessions
-from orchestrator.rpc import convert
 from orchestrator.rpc.auth import tenant
+from orchestrator.rpc.convert import messages
 from orchestrator.rpc.pb.fleet.v1 import sessions_pb2, sessions_pb2_grpc
 
 
@@ -19,12 +19,12 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
         session = await self._sessions.create(
             tenant(), agent=request.agent, labels=dict(request.labels)
         )
-        return convert.session_message(session)
+        return messages.session_message(session)
 
     async def GetSession(
         self, request: sessions_pb2.GetSessionRequest, _context: object
     ) -> sessions_pb2.Session:
-        return convert.session_message(await self._sessions.get(tenant(), request.session_id))
+        return messages.session_message(await self._sessions.get(tenant(), request.session_id))
 
     async def ListSessions(
         self, request: sessions_pb2.ListSessionsRequest, _context: object
@@ -33,7 +33,7 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
             tenant(), page_size=request.page_size, page_token=request.page_token
         )
         return sessions_pb2.ListSessionsResponse(
-            sessions=map(convert.session_message, page.items), next_page_token=page.next_token
+            sessions=map(messages.session_message, page.items), next_page_token=page.next_token
         )
 
     async def ListMessages(
@@ -46,14 +46,14 @@ class SessionServicer(sessions_pb2_grpc.SessionServiceServicer):
             page_token=request.page_token,
         )
         return sessions_pb2.ListMessagesResponse(
-            messages=convert.message_messages(page.start, page.messages),
+            messages=messages.message_messages(page.start, page.messages),
             next_page_token=page.next_token,
         )
 
     async def ForkSession(
         self, request: sessions_pb2.ForkSessionRequest, _context: object
     ) -> sessions_pb2.Session:
-        return convert.session_message(await self._sessions.fork(tenant(), request.session_id))
+        return messages.session_message(await self._sessions.fork(tenant(), request.session_id))
 
     async def DeleteSession(
         self, request: sessions_pb2.DeleteSessionRequest, _context: object

@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from orchestrator.adapters.authenticators import OpenAuthenticator
 from orchestrator.adapters.memory_state import open_memory_state
 from orchestrator.api.agents import Agents
+from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
@@ -41,6 +42,7 @@ from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.pb.fleet.v1 import (
     agents_pb2_grpc,
+    dead_letters_pb2_grpc,
     inference_pb2_grpc,
     runs_pb2_grpc,
     sessions_pb2_grpc,
@@ -55,6 +57,7 @@ CATALOGUE = {
         name="llm_large", input_price=900_000, output_price=900_000, quality={"hard": 0.9}
     ),
 }
+TIMEOUT_MS = 600_000
 ASSISTANT = AgentSpec(system_prompt="Help.", tools=("calculator",))
 ANSWER: tuple[ChatChunk, ...] = (
     TextChunk("Hel"),
@@ -146,6 +149,10 @@ class Fleet:
         return runs_pb2_grpc.RunServiceStub(self.channel)
 
     @property
+    def dead_letters(self) -> dead_letters_pb2_grpc.DeadLetterServiceAsyncStub:
+        return dead_letters_pb2_grpc.DeadLetterServiceStub(self.channel)
+
+    @property
     def inference(self) -> inference_pb2_grpc.InferenceServiceAsyncStub:
         return inference_pb2_grpc.InferenceServiceStub(self.channel)
 
@@ -181,10 +188,12 @@ async def serving_over(
     agents = Agents(
         state.agents, tools=tools, catalogue=CATALOGUE, builtin={"assistant": ASSISTANT}
     )
+    runs = Runs(state, agents=agents, timeout_ms=TIMEOUT_MS)
     services = Services(
         agents=agents,
         sessions=Sessions(state.sessions, agents=agents),
-        runs=Runs(state, agents=agents),
+        runs=runs,
+        dead_letters=DeadLetterOffice(state.dead_letters, store=state.runs, runs=runs),
         inference=Inference(
             catalogue=CATALOGUE,
             language=language,

@@ -10,7 +10,13 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
-from orchestrator.rpc.pb.fleet.v1 import agents_pb2, inference_pb2, runs_pb2, sessions_pb2
+from orchestrator.rpc.pb.fleet.v1 import (
+    agents_pb2,
+    dead_letters_pb2,
+    inference_pb2,
+    runs_pb2,
+    sessions_pb2,
+)
 from tests.orchestrator.rpc.given import Fleet, picture, refusal
 
 Code = grpc.StatusCode
@@ -34,7 +40,7 @@ class Method:
 
 def _methods() -> dict[str, Method]:
     found = {}
-    for module in (agents_pb2, sessions_pb2, runs_pb2, inference_pb2):
+    for module in (agents_pb2, sessions_pb2, runs_pb2, dead_letters_pb2, inference_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 found[method.name] = Method(

@@ -63,6 +63,11 @@ class AgentSpec(_message.Message):
     SAMPLING_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
     TIMEOUT_FIELD_NUMBER: _builtins.int
+    CLIENT_TOOLS_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    HANDOVERS_FIELD_NUMBER: _builtins.int
+    INTERRUPT_TIMEOUT_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     system_prompt: _builtins.str
     @_builtins.property
@@ -79,7 +84,27 @@ class AgentSpec(_message.Message):
 
     @_builtins.property
     def timeout(self) -> _duration_pb2.Duration:
-        """default of this agent's runs"""
+        """default of this agent's runs, interrupted time aside"""
+
+    @_builtins.property
+    def client_tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientTool]: ...
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """names of tools whose calls a person approves first"""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """agents it may start as tools: name or name@version"""
+
+    @_builtins.property
+    def handovers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """agents it may give the session to"""
+
+    @_builtins.property
+    def interrupt_timeout(self) -> _duration_pb2.Duration:
+        """How long an interrupt waits for its answer; 0: the service's default. Then the
+        model is told that nobody answered.
+        """
 
     def __init__(
         self,
@@ -91,14 +116,48 @@ class AgentSpec(_message.Message):
         sampling: Global___Sampling | None = ...,
         budget: Global___Budget | None = ...,
         timeout: _duration_pb2.Duration | None = ...,
+        client_tools: _abc.Iterable[Global___ClientTool] | None = ...,
+        approvals: _abc.Iterable[_builtins.str] | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+        handovers: _abc.Iterable[_builtins.str] | None = ...,
+        interrupt_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "policy", b"policy", "sampling", b"sampling", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "interrupt_timeout", b"interrupt_timeout", "policy", b"policy", "sampling", b"sampling", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "description", b"description", "policy", b"policy", "sampling", b"sampling", "system_prompt", b"system_prompt", "timeout", b"timeout", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "approvals", b"approvals", "budget", b"budget", "client_tools", b"client_tools", "description", b"description", "handovers", b"handovers", "interrupt_timeout", b"interrupt_timeout", "policy", b"policy", "sampling", b"sampling", "system_prompt", b"system_prompt", "timeout", b"timeout", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentSpec: _TypeAlias = AgentSpec  # noqa: Y015
+
+@_typing.final
+class ClientTool(_message.Message):
+    """A tool that the caller runs: its call interrupts the run until ResumeRun brings the result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    PARAMETERS_JSON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """up to 64 of a-z, A-Z, 0-9, '_', '-'"""
+    description: _builtins.str
+    parameters_json: _builtins.str
+    """a JSON Schema of an object; empty: no parameters"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        parameters_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "name", b"name", "parameters_json", b"parameters_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClientTool: _TypeAlias = ClientTool  # noqa: Y015
 
 @_typing.final
 class ModelPolicy(_message.Message):

@@ -74,6 +74,35 @@ BUSY_POLICY_ENQUEUE: BusyPolicy.ValueType  # 2
 BUSY_POLICY_INTERRUPT: BusyPolicy.ValueType  # 3
 Global___BusyPolicy: _TypeAlias = BusyPolicy  # noqa: Y015
 
+class _InterruptKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InterruptKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InterruptKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTERRUPT_KIND_UNSPECIFIED: _InterruptKind.ValueType  # 0
+    INTERRUPT_KIND_APPROVAL: _InterruptKind.ValueType  # 1
+    """may the call be run?"""
+    INTERRUPT_KIND_CLIENT_TOOL: _InterruptKind.ValueType  # 2
+    """the caller runs it"""
+    INTERRUPT_KIND_REPLY: _InterruptKind.ValueType  # 3
+    """the model asks a person"""
+    INTERRUPT_KIND_OUTCOME_UNKNOWN: _InterruptKind.ValueType  # 4
+    """the call was cut off: did it happen?"""
+
+class InterruptKind(_InterruptKind, metaclass=_InterruptKindEnumTypeWrapper): ...
+
+INTERRUPT_KIND_UNSPECIFIED: InterruptKind.ValueType  # 0
+INTERRUPT_KIND_APPROVAL: InterruptKind.ValueType  # 1
+"""may the call be run?"""
+INTERRUPT_KIND_CLIENT_TOOL: InterruptKind.ValueType  # 2
+"""the caller runs it"""
+INTERRUPT_KIND_REPLY: InterruptKind.ValueType  # 3
+"""the model asks a person"""
+INTERRUPT_KIND_OUTCOME_UNKNOWN: InterruptKind.ValueType  # 4
+"""the call was cut off: did it happen?"""
+Global___InterruptKind: _TypeAlias = InterruptKind  # noqa: Y015
+
 @_typing.final
 class Run(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
@@ -114,6 +143,9 @@ class Run(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     FINISH_TIME_FIELD_NUMBER: _builtins.int
+    PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
+    PENDING_CALLS_FIELD_NUMBER: _builtins.int
+    INTERRUPTS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     session_id: _builtins.str
     agent: _builtins.str
@@ -124,6 +156,8 @@ class Run(_message.Message):
     priority: _builtins.int
     result: _builtins.str
     """the answer of a COMPLETED run"""
+    parent_run_id: _builtins.str
+    """of a run that another one started as a tool"""
     @_builtins.property
     def budget(self) -> _agents_pb2.Budget: ...
     @_builtins.property
@@ -146,6 +180,14 @@ class Run(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def finish_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def pending_calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingCall]:
+        """of the current step, in order"""
+
+    @_builtins.property
+    def interrupts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interrupt]:
+        """that wait for an answer"""
+
     def __init__(
         self,
         *,
@@ -165,14 +207,88 @@ class Run(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         finish_time: _timestamp_pb2.Timestamp | None = ...,
+        parent_run_id: _builtins.str = ...,
+        pending_calls: _abc.Iterable[Global___PendingCall] | None = ...,
+        interrupts: _abc.Iterable[Global___Interrupt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "timeout", b"timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "labels", b"labels", "priority", b"priority", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "state", b"state", "step", b"step", "steps", b"steps", "timeout", b"timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "interrupts", b"interrupts", "labels", b"labels", "parent_run_id", b"parent_run_id", "pending_calls", b"pending_calls", "priority", b"priority", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "state", b"state", "step", b"step", "steps", b"steps", "timeout", b"timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Run: _TypeAlias = Run  # noqa: Y015
+
+@_typing.final
+class PendingCall(_message.Message):
+    """A tool call whose step has not gone on yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALL_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    INTERRUPT_ID_FIELD_NUMBER: _builtins.int
+    CHILD_RUN_ID_FIELD_NUMBER: _builtins.int
+    finished: _builtins.bool
+    """it has its result, and waits for the others"""
+    interrupt_id: _builtins.str
+    """while somebody has to answer"""
+    child_run_id: _builtins.str
+    """when the call is a run of another agent"""
+    @_builtins.property
+    def call(self) -> _sessions_pb2.ToolCall: ...
+    def __init__(
+        self,
+        *,
+        call: _sessions_pb2.ToolCall | None = ...,
+        finished: _builtins.bool = ...,
+        interrupt_id: _builtins.str = ...,
+        child_run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "child_run_id", b"child_run_id", "finished", b"finished", "interrupt_id", b"interrupt_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingCall: _TypeAlias = PendingCall  # noqa: Y015
+
+@_typing.final
+class Interrupt(_message.Message):
+    """An interrupt that waits. It stands for this call with exactly these arguments, once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERRUPT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    interrupt_id: _builtins.str
+    kind: Global___InterruptKind.ValueType
+    detail: _builtins.str
+    @_builtins.property
+    def call(self) -> _sessions_pb2.ToolCall: ...
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """from when it was asked"""
+
+    def __init__(
+        self,
+        *,
+        interrupt_id: _builtins.str = ...,
+        kind: Global___InterruptKind.ValueType = ...,
+        call: _sessions_pb2.ToolCall | None = ...,
+        detail: _builtins.str = ...,
+        timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "timeout", b"timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "detail", b"detail", "interrupt_id", b"interrupt_id", "kind", b"kind", "timeout", b"timeout"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interrupt: _TypeAlias = Interrupt  # noqa: Y015
 
 @_typing.final
 class RunError(_message.Message):
@@ -460,6 +576,126 @@ class ListRunsResponse(_message.Message):
 Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
 
 @_typing.final
+class CancelRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRunRequest: _TypeAlias = CancelRunRequest  # noqa: Y015
+
+@_typing.final
+class ResumeRunRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    INTERRUPT_ID_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    REPLY_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    interrupt_id: _builtins.str
+    @_builtins.property
+    def approval(self) -> Global___Approval: ...
+    @_builtins.property
+    def result(self) -> Global___ToolResult: ...
+    @_builtins.property
+    def reply(self) -> Global___Reply: ...
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        interrupt_id: _builtins.str = ...,
+        approval: Global___Approval | None = ...,
+        result: Global___ToolResult | None = ...,
+        reply: Global___Reply | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "approval", b"approval", "reply", b"reply", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "approval", b"approval", "interrupt_id", b"interrupt_id", "reply", b"reply", "result", b"result", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["approval", "result", "reply"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___ResumeRunRequest: _TypeAlias = ResumeRunRequest  # noqa: Y015
+
+@_typing.final
+class Approval(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    approved: _builtins.bool
+    """false: a denial, which the model sees"""
+    reason: _builtins.str
+    """of a denial, for the model"""
+    def __init__(
+        self,
+        *,
+        approved: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class ToolResult(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    IS_ERROR_FIELD_NUMBER: _builtins.int
+    content: _builtins.str
+    is_error: _builtins.bool
+    def __init__(
+        self,
+        *,
+        content: _builtins.str = ...,
+        is_error: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "is_error", b"is_error"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ToolResult: _TypeAlias = ToolResult  # noqa: Y015
+
+@_typing.final
+class Reply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reply: _TypeAlias = Reply  # noqa: Y015
+
+@_typing.final
 class RunEvent(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -477,6 +713,7 @@ class RunEvent(_message.Message):
     STEP_RESTARTED_FIELD_NUMBER: _builtins.int
     INTERRUPTED_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    SUB_RUN_STARTED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     seq: _builtins.int
     """contiguous from 1; a snapshot's is that of the last event it includes"""
@@ -502,6 +739,8 @@ class RunEvent(_message.Message):
     def interrupted(self) -> Global___Interrupted: ...
     @_builtins.property
     def finished(self) -> Global___Finished: ...
+    @_builtins.property
+    def sub_run_started(self) -> Global___SubRunStarted: ...
     def __init__(
         self,
         *,
@@ -519,12 +758,13 @@ class RunEvent(_message.Message):
         step_restarted: Global___StepRestarted | None = ...,
         interrupted: Global___Interrupted | None = ...,
         finished: Global___Finished | None = ...,
+        sub_run_started: Global___SubRunStarted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "snapshot", b"snapshot", "state_changed", b"state_changed", "step_restarted", b"step_restarted", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "snapshot", b"snapshot", "state_changed", b"state_changed", "step_restarted", b"step_restarted", "sub_run_started", b"sub_run_started", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "run_id", b"run_id", "seq", b"seq", "snapshot", b"snapshot", "state_changed", b"state_changed", "step", b"step", "step_restarted", b"step_restarted", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "run_id", b"run_id", "seq", b"seq", "snapshot", b"snapshot", "state_changed", b"state_changed", "step", b"step", "step_restarted", b"step_restarted", "sub_run_started", b"sub_run_started", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["snapshot", "state_changed", "route_decided", "text_delta", "tool_call_requested", "tool_call_finished", "step_restarted", "interrupted", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["snapshot", "state_changed", "route_decided", "text_delta", "tool_call_requested", "tool_call_finished", "step_restarted", "interrupted", "finished", "sub_run_started"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -800,23 +1040,65 @@ class StepRestarted(_message.Message):
 Global___StepRestarted: _TypeAlias = StepRestarted  # noqa: Y015
 
 @_typing.final
-class Interrupted(_message.Message):
+class SubRunStarted(_message.Message):
+    """The call is a run of another agent, in a session of its own."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    REASON_FIELD_NUMBER: _builtins.int
-    CALL_FIELD_NUMBER: _builtins.int
-    reason: _builtins.str
-    @_builtins.property
-    def call(self) -> _sessions_pb2.ToolCall: ...
+    CALL_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    call_id: _builtins.str
+    run_id: _builtins.str
+    agent: _builtins.str
+    """name@version"""
     def __init__(
         self,
         *,
-        reason: _builtins.str = ...,
-        call: _sessions_pb2.ToolCall | None = ...,
+        call_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        agent: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "call_id", b"call_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubRunStarted: _TypeAlias = SubRunStarted  # noqa: Y015
+
+@_typing.final
+class Interrupted(_message.Message):
+    """The run waits for an answer, which ResumeRun brings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTERRUPT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CALL_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    interrupt_id: _builtins.str
+    kind: Global___InterruptKind.ValueType
+    detail: _builtins.str
+    @_builtins.property
+    def call(self) -> _sessions_pb2.ToolCall: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """then the model is told that nobody answered"""
+
+    def __init__(
+        self,
+        *,
+        interrupt_id: _builtins.str = ...,
+        kind: Global___InterruptKind.ValueType = ...,
+        call: _sessions_pb2.ToolCall | None = ...,
+        detail: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "detail", b"detail", "expire_time", b"expire_time", "interrupt_id", b"interrupt_id", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

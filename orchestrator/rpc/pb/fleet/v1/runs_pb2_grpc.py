@@ -60,6 +60,16 @@ class RunServiceStub:
                 request_serializer=fleet_dot_v1_dot_runs__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=fleet_dot_v1_dot_runs__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/fleet.v1.RunService/CancelRun',
+                request_serializer=fleet_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=fleet_dot_v1_dot_runs__pb2.Run.FromString,
+                _registered_method=True)
+        self.ResumeRun = channel.unary_unary(
+                '/fleet.v1.RunService/ResumeRun',
+                request_serializer=fleet_dot_v1_dot_runs__pb2.ResumeRunRequest.SerializeToString,
+                response_deserializer=fleet_dot_v1_dot_runs__pb2.Run.FromString,
+                _registered_method=True)
 
 
 class RunServiceServicer:
@@ -101,6 +111,22 @@ class RunServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRun(self, request, context):
+        """Ends the run and the runs it started. Where a worker is at it, it is told to stop,
+        and the run ends shortly after. A run that has ended stays as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeRun(self, request, context):
+        """Answers an interrupt, once: a second answer is FAILED_PRECONDITION,
+        reason INTERRUPT_NOT_PENDING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RunServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +154,16 @@ def add_RunServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=fleet_dot_v1_dot_runs__pb2.ListRunsRequest.FromString,
                     response_serializer=fleet_dot_v1_dot_runs__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=fleet_dot_v1_dot_runs__pb2.CancelRunRequest.FromString,
+                    response_serializer=fleet_dot_v1_dot_runs__pb2.Run.SerializeToString,
+            ),
+            'ResumeRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeRun,
+                    request_deserializer=fleet_dot_v1_dot_runs__pb2.ResumeRunRequest.FromString,
+                    response_serializer=fleet_dot_v1_dot_runs__pb2.Run.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +302,60 @@ class RunService:
             '/fleet.v1.RunService/ListRuns',
             fleet_dot_v1_dot_runs__pb2.ListRunsRequest.SerializeToString,
             fleet_dot_v1_dot_runs__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.v1.RunService/CancelRun',
+            fleet_dot_v1_dot_runs__pb2.CancelRunRequest.SerializeToString,
+            fleet_dot_v1_dot_runs__pb2.Run.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fleet.v1.RunService/ResumeRun',
+            fleet_dot_v1_dot_runs__pb2.ResumeRunRequest.SerializeToString,
+            fleet_dot_v1_dot_runs__pb2.Run.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,14 @@ class RunServiceStub:
     """StartRun and WatchRun in one call."""
     GetRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.Run]
     ListRuns: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ListRunsRequest, _runs_pb2.ListRunsResponse]
+    CancelRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.Run]
+    """Ends the run and the runs it started. Where a worker is at it, it is told to stop,
+    and the run ends shortly after. A run that has ended stays as it is.
+    """
+    ResumeRun: _grpc.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.Run]
+    """Answers an interrupt, once: a second answer is FAILED_PRECONDITION,
+    reason INTERRUPT_NOT_PENDING.
+    """
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
@@ -63,6 +71,14 @@ class RunServiceAsyncStub(RunServiceStub):
     """StartRun and WatchRun in one call."""
     GetRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.GetRunRequest, _runs_pb2.Run]  # type: ignore[assignment]
     ListRuns: _aio.UnaryUnaryMultiCallable[_runs_pb2.ListRunsRequest, _runs_pb2.ListRunsResponse]  # type: ignore[assignment]
+    CancelRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.CancelRunRequest, _runs_pb2.Run]  # type: ignore[assignment]
+    """Ends the run and the runs it started. Where a worker is at it, it is told to stop,
+    and the run ends shortly after. A run that has ended stays as it is.
+    """
+    ResumeRun: _aio.UnaryUnaryMultiCallable[_runs_pb2.ResumeRunRequest, _runs_pb2.Run]  # type: ignore[assignment]
+    """Answers an interrupt, once: a second answer is FAILED_PRECONDITION,
+    reason INTERRUPT_NOT_PENDING.
+    """
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
     """Runs: one input of a session, worked on until it has an answer."""
@@ -108,5 +124,25 @@ class RunServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _runs_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_runs_pb2.ListRunsResponse, _abc.Awaitable[_runs_pb2.ListRunsResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CancelRun(
+        self,
+        request: _runs_pb2.CancelRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.Run, _abc.Awaitable[_runs_pb2.Run]]:
+        """Ends the run and the runs it started. Where a worker is at it, it is told to stop,
+        and the run ends shortly after. A run that has ended stays as it is.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeRun(
+        self,
+        request: _runs_pb2.ResumeRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runs_pb2.Run, _abc.Awaitable[_runs_pb2.Run]]:
+        """Answers an interrupt, once: a second answer is FAILED_PRECONDITION,
+        reason INTERRUPT_NOT_PENDING.
+        """
 
 def add_RunServiceServicer_to_server(servicer: RunServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,183 +1,32 @@
-"""Between protobuf messages and the domain's types."""
+"""From the domain's types to protobuf messages."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from enum import StrEnum
-from typing import TypeVar
+from collections.abc import Iterable
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import ValidationError
 
-from orchestrator.api.inference import Generate, ModelStatus
-from orchestrator.api.runs import RunDetails, StartRun
+from orchestrator.api.inference import ModelStatus
+from orchestrator.api.runs import RunDetails
 from orchestrator.api.watching import Watched
 from orchestrator.domain import events
-from orchestrator.domain.agents import (
-    Agent,
-    AgentSpec,
-    Budget,
-    ModelPolicy,
-    Preference,
-    Sampling,
-)
+from orchestrator.domain.agents import Agent, AgentSpec, Budget
 from orchestrator.domain.chat import ChatChunk, ChatFinished, TextChunk, ToolCallChunk
-from orchestrator.domain.errors import InvalidInput
-from orchestrator.domain.messages import Message, Role, ToolCall
+from orchestrator.domain.interrupts import InterruptKind
+from orchestrator.domain.messages import Message, ToolCall
 from orchestrator.domain.routing import Classification
-from orchestrator.domain.runs import BusyPolicy, Run, RunError, RunState, StepRecord, Usage
+from orchestrator.domain.runs import PendingCall, Run, RunError, RunState, StepRecord, Usage
 from orchestrator.domain.sessions import Session
 from orchestrator.domain.snapshot import Snapshot
-from orchestrator.rpc.pb.fleet.v1 import agents_pb2, inference_pb2, runs_pb2, sessions_pb2
-
-EnumT = TypeVar("EnumT", bound=StrEnum)
-
-_LONGEST_SECONDS = 315_576_000_000  # protobuf's bound of a Duration, 10,000 years
-
-
-# From protobuf.
-
-
-def agent_spec(spec: agents_pb2.AgentSpec) -> AgentSpec:
-    return AgentSpec(
-        description=spec.description,
-        system_prompt=spec.system_prompt,
-        tools=tuple(spec.tools),
-        policy=model_policy(spec.policy, "spec.policy"),
-        sampling=sampling(spec.sampling, "spec.sampling"),
-        budget=budget(spec.budget),
-        timeout_ms=milliseconds(spec.timeout, "spec.timeout"),
-    )
-
-
-def model_policy(policy: agents_pb2.ModelPolicy, field: str) -> ModelPolicy:
-    return ModelPolicy(
-        preference=_enum(
-            policy.preference,
-            dict(agents_pb2.ModelPolicy.Preference.items()),
-            "PREFERENCE",
-            Preference,
-            f"{field}.preference",
-            default=Preference.CHEAPEST_THAT_CAN,
-        ),
-        models=tuple(policy.models),
-    )
-
-
-def sampling(message: agents_pb2.Sampling, field: str) -> Sampling:
-    with _field(field):
-        return Sampling(
-            temperature=message.temperature,
-            max_tokens=message.max_tokens,
-            top_p=message.top_p if message.HasField("top_p") else None,
-            stop=tuple(message.stop),
-            seed=message.seed if message.HasField("seed") else None,
-        )
-
-
-def budget(message: agents_pb2.Budget) -> Budget:
-    return Budget(
-        max_steps=message.max_steps,
-        max_tokens=message.max_tokens,
-        max_cost_micros=message.max_cost_micros,
-    )
-
-
-def start_run(request: runs_pb2.StartRunRequest) -> StartRun:
-    return StartRun(
-        request_id=request.request_id,
-        session_id=request.session_id,
-        agent=request.agent,
-        input=request.input,
-        busy_policy=_enum(
-            request.busy_policy,
-            dict(runs_pb2.BusyPolicy.items()),
-            "BUSY_POLICY",
-            BusyPolicy,
-            "busy_policy",
-            default=BusyPolicy.REJECT,
-        ),
-        budget=budget(request.budget),
-        timeout_ms=milliseconds(request.timeout, "timeout"),
-        priority=request.priority,
-        labels=dict(request.labels),
-    )
-
-
-def generate(request: inference_pb2.GenerateRequest) -> Generate:
-    return Generate(
-        model=request.model,
-        system_prompt=request.system_prompt,
-        messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(request.messages)),
-        tools=tuple(request.tools),
-        sampling=sampling(request.sampling, "sampling"),
-    )
-
-
-def _message(message: sessions_pb2.Message, field: str) -> Message:
-    return Message(
-        role=_enum(
-            message.role, dict(sessions_pb2.Message.Role.items()), "ROLE", Role, f"{field}.role"
-        ),
-        content=message.content,
-        tool_calls=tuple(
-            ToolCall(call_id=c.call_id, name=c.name, arguments_json=c.arguments_json)
-            for c in message.tool_calls
-        ),
-        tool_call_id=message.tool_call_id,
-        name=message.name,
-    )
-
-
-def milliseconds(duration: Duration, field: str) -> int:
-    """Rounds up, so that the shortest duration is not taken for none."""
-    seconds, nanos = duration.seconds, duration.nanos
-    if abs(seconds) > _LONGEST_SECONDS or abs(nanos) > 999_999_999 or seconds * nanos < 0:
-        raise InvalidInput(
-            f"{field} of {seconds} s and {nanos} ns is not a valid Duration", field=field
-        )
-    if seconds < 0 or nanos < 0:
-        raise InvalidInput(
-            f"{field} is negative, {seconds + nanos / 1e9:g} s", field=field, reason="OUT_OF_BOUNDS"
-        )
-    return seconds * 1000 - (-nanos // 1_000_000)
-
-
-def _enum(
-    value: int,
-    numbers: Mapping[str, int],
-    prefix: str,
-    values: type[EnumT],
-    field: str,
-    *,
-    default: EnumT | None = None,
-) -> EnumT:
-    """Finds the domain's value by its name; 0, UNSPECIFIED, is the default, if there is one."""
-    if value == 0 and default is not None:
-        return default
-    named = {numbers[name]: v for v in values if (name := f"{prefix}_{v.name}") in numbers}
-    if value not in named:
-        allowed = ", ".join(f"{prefix}_{v.name} = {number}" for number, v in named.items())
-        raise InvalidInput(
-            f"{field} is {value}: it has to be one of {allowed}", field=field, reason="UNKNOWN_ENUM"
-        )
-    return named[value]
-
-
-@contextmanager
-def _field(prefix: str) -> Iterator[None]:
-    """Names the protobuf field of a value that the domain's type refuses."""
-    try:
-        yield
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        path = ".".join([prefix, *map(str, first["loc"])])
-        raise InvalidInput(f"{path}: {first['msg']}", field=path, reason="OUT_OF_BOUNDS") from None
-
-
-# To protobuf.
+from orchestrator.domain.work import DeadLetter
+from orchestrator.rpc.pb.fleet.v1 import (
+    agents_pb2,
+    dead_letters_pb2,
+    inference_pb2,
+    runs_pb2,
+    sessions_pb2,
+)
 
 
 def agent_message(agent: Agent) -> agents_pb2.Agent:
@@ -194,6 +43,10 @@ def agent_spec_message(spec: AgentSpec) -> agents_pb2.AgentSpec:
         description=spec.description,
         system_prompt=spec.system_prompt,
         tools=spec.tools,
+        client_tools=[agents_pb2.ClientTool(**tool.model_dump()) for tool in spec.client_tools],
+        approvals=spec.approvals,
+        agents=spec.agents,
+        handovers=spec.handovers,
         policy=agents_pb2.ModelPolicy(
             preference=agents_pb2.ModelPolicy.Preference.Value(
                 f"PREFERENCE_{spec.policy.preference.name}"
@@ -203,6 +56,7 @@ def agent_spec_message(spec: AgentSpec) -> agents_pb2.AgentSpec:
         sampling=agents_pb2.Sampling(**spec.sampling.model_dump(exclude_none=True)),
         budget=budget_message(spec.budget),
         timeout=duration(spec.timeout_ms),
+        interrupt_timeout=duration(spec.interrupt_timeout_ms),
     )
 
 
@@ -267,6 +121,29 @@ def run_message(run: Run) -> runs_pb2.Run:
         create_time=_timestamp(run.created_ms),
         update_time=_timestamp(run.updated_ms),
         finish_time=_timestamp(run.finished_ms),
+        parent_run_id=run.parent.run_id if run.parent else "",
+        pending_calls=map(_pending_call, run.pending),
+        interrupts=[_interrupt(p) for p in run.pending if p.interrupt],
+    )
+
+
+def _pending_call(pending: PendingCall) -> runs_pb2.PendingCall:
+    return runs_pb2.PendingCall(
+        call=tool_call_message(pending.call),
+        finished=pending.content is not None,
+        interrupt_id=pending.interrupt.interrupt_id if pending.interrupt else "",
+        child_run_id=pending.child_run_id,
+    )
+
+
+def _interrupt(pending: PendingCall) -> runs_pb2.Interrupt:
+    assert pending.interrupt is not None
+    return runs_pb2.Interrupt(
+        interrupt_id=pending.interrupt.interrupt_id,
+        kind=_interrupt_kind(pending.interrupt.kind),
+        call=tool_call_message(pending.call),
+        detail=pending.interrupt.detail,
+        timeout=duration(pending.interrupt.ttl_ms),
     )
 
 
@@ -298,7 +175,7 @@ def event_message(item: Watched) -> runs_pb2.RunEvent:
         step=item.step,
         time=_timestamp(item.time_ms),
     )
-    getattr(message, item.payload.kind).CopyFrom(_payload(item.payload))
+    getattr(message, item.payload.kind).CopyFrom(_payload(item.payload, item.time_ms))
     return message
 
 
@@ -321,12 +198,13 @@ _PayloadMessage = (
     | runs_pb2.ToolCallRequested
     | runs_pb2.ToolCallFinished
     | runs_pb2.StepRestarted
+    | runs_pb2.SubRunStarted
     | runs_pb2.Interrupted
     | runs_pb2.Finished
 )
 
 
-def _payload(payload: events.Payload) -> _PayloadMessage:
+def _payload(payload: events.Payload, time_ms: int) -> _PayloadMessage:
     match payload:
         case events.StateChanged():
             return runs_pb2.StateChanged(state=_state(payload.state))
@@ -340,9 +218,16 @@ def _payload(payload: events.Payload) -> _PayloadMessage:
             return runs_pb2.ToolCallFinished(**payload.model_dump(exclude={"kind"}))
         case events.StepRestarted():
             return runs_pb2.StepRestarted(reason=payload.reason)
+        case events.SubRunStarted():
+            return runs_pb2.SubRunStarted(**payload.model_dump(exclude={"kind"}))
         case events.Interrupted():
-            call = tool_call_message(payload.call) if payload.call else None
-            return runs_pb2.Interrupted(reason=payload.reason, call=call)
+            return runs_pb2.Interrupted(
+                interrupt_id=payload.interrupt_id,
+                kind=_interrupt_kind(payload.reason),
+                call=tool_call_message(payload.call),
+                detail=payload.detail,
+                expire_time=_timestamp(time_ms + payload.ttl_ms),
+            )
         case events.Finished():
             return runs_pb2.Finished(
                 state=_state(payload.state),
@@ -397,6 +282,11 @@ def chunk_message(chunk: ChatChunk) -> inference_pb2.GenerateResponse:
             )
 
 
+def dead_letter_message(entry: DeadLetter) -> dead_letters_pb2.DeadLetter:
+    fields = entry.model_dump(exclude={"tenant", "time_ms"})
+    return dead_letters_pb2.DeadLetter(**fields, time=_timestamp(entry.time_ms))
+
+
 def duration(milliseconds: int) -> Duration | None:
     if not milliseconds:
         return None
@@ -411,6 +301,10 @@ def _timestamp(milliseconds: int) -> Timestamp | None:
 
 def _state(state: RunState) -> runs_pb2.RunState.ValueType:
     return runs_pb2.RunState.Value(f"RUN_STATE_{state.name}")
+
+
+def _interrupt_kind(kind: InterruptKind) -> runs_pb2.InterruptKind.ValueType:
+    return runs_pb2.InterruptKind.Value(f"INTERRUPT_KIND_{kind.name}")
 
 
 def _error(error: RunError | None) -> runs_pb2.RunError | None:
