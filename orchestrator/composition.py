@@ -175,7 +175,11 @@ def _api_server(
             tools=tools,
         ),
     )
-    listen = ServerSettings(address=settings.api.listen, reflection=settings.api.reflection)
+    listen = ServerSettings(
+        address=settings.api.listen,
+        reflection=settings.api.reflection,
+        write_limit_s=settings.api.slow_watcher_s,
+    )
     try:
         return ApiServer(services, _authenticator(settings), listen, metrics.registry)
     except FleetError as error:

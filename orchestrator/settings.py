@@ -40,6 +40,7 @@ class Api(_Section):
     # SHA-256 (hex) of an API key -> tenant. Empty: everyone is tenant "default".
     keys: Mapping[str, str] = Field(default_factory=dict)
     grace_s: float = Field(default=5.0, ge=0)
+    slow_watcher_s: float = Field(default=30.0, gt=0)  # a stream that nobody reads is ended
 
 
 class Worker(_Section):

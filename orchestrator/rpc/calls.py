@@ -8,10 +8,12 @@ from contextlib import asynccontextmanager
 
 from orchestrator.domain.errors import DeadlineExceeded, Unavailable
 
-STARTS_WORK = frozenset(
+NOT_WHEN_DRAINING = frozenset(
     {
         "/fleet.v1.RunService/StartRun",
         "/fleet.v1.RunService/Ask",
+        "/fleet.v1.RunService/WatchRun",  # would be cut off soon
+        "/fleet.v1.DeadLetterService/RedriveDeadLetter",
         "/fleet.v1.InferenceService/Generate",
     }
 )
@@ -22,8 +24,8 @@ _LAST_WORDS_S = 2.0
 class Calls:
     """Refuses new work once it drains; ends what is left when told to."""
 
-    def __init__(self, *, starts_work: Set[str] = STARTS_WORK) -> None:
-        self._starts_work = starts_work
+    def __init__(self, *, not_when_draining: Set[str] = NOT_WHEN_DRAINING) -> None:
+        self._not_when_draining = not_when_draining
         self._open: set[asyncio.Timeout] = set()
         self._none_open = asyncio.Event()
         self._none_open.set()
@@ -41,7 +43,7 @@ class Calls:
             Unavailable: DRAINING.
             DeadlineExceeded: it took longer.
         """
-        if self._ending or (self._draining and method in self._starts_work):
+        if self._ending or (self._draining and method in self._not_when_draining):
             raise _draining()
         timer = asyncio.timeout(limit_s)
         try:

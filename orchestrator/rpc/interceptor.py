@@ -7,25 +7,27 @@ malformed one with UNKNOWN and the name of an exception's class.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 
 from orchestrator.api.streams import closing
-from orchestrator.domain.errors import Cancelled, InvalidInput
+from orchestrator.domain.errors import Cancelled, InvalidInput, Unavailable
 from orchestrator.ports.auth import Authenticator
 from orchestrator.rpc.auth import identify
 from orchestrator.rpc.calls import Calls
-from orchestrator.rpc.errors import status_of
+from orchestrator.rpc.errors import Status, status_of
 from orchestrator.rpc.metrics import RpcMetrics
 
 HEALTH = "/grpc.health.v1.Health/"
 REFLECTION = "/grpc.reflection."
 _PUBLIC = (HEALTH, REFLECTION)
+_LAST_WORDS_S = 1.0
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in its stubs only
@@ -48,12 +50,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metrics: RpcMetrics,
         unary_limit_s: float,
         stream_limit_s: float,
+        write_limit_s: float,
     ) -> None:
         self._authenticator = authenticator
         self._calls = calls
         self._metrics = metrics
         self._unary_limit_s = unary_limit_s
         self._stream_limit_s = stream_limit_s
+        self._write_limit_s = write_limit_s
         self._wrapped: dict[str, Handler] = {}
 
     async def intercept_service(
@@ -72,9 +76,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
     def _wrap(self, method: str, handler: Any) -> Handler:
         parse = _parser(handler.request_deserializer)
         if handler.request_streaming:
-            behaviour = _streaming(handler.stream_stream, _each(parse))
+            behaviour = _streaming(handler.stream_stream, _each(parse), self._write_limit_s)
         elif handler.response_streaming:
-            behaviour = _streaming(handler.unary_stream, _only(parse))
+            behaviour = _streaming(handler.unary_stream, _only(parse), self._write_limit_s)
         else:
             behaviour = _unary(handler.unary_unary, _only(parse))
         # A request stream, also for one request: grpc.aio never answers a call without any.
@@ -117,9 +121,17 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                     error = caught
                 status = status_of(error, method=method)
                 outcome.code = status.code.name
-                return await context.abort(status.code, status.message, status.trailers)
+                return await _abort(context, status)
 
         return answer
+
+
+async def _abort(context: Context, status: Status) -> NoReturn:
+    """Ends the call. The status waits behind what the caller has not read yet; we don't."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LAST_WORDS_S):
+            await context.abort(status.code, status.message, status.trailers)
+    raise grpc.aio.AbortError
 
 
 def _unary(handler: Callable[..., Any], read: Read) -> Behaviour:
@@ -129,16 +141,35 @@ def _unary(handler: Callable[..., Any], read: Read) -> Behaviour:
     return behaviour
 
 
-def _streaming(handler: Callable[..., Any], read: Read) -> Behaviour:
+def _streaming(handler: Callable[..., Any], read: Read, write_limit_s: float) -> Behaviour:
     async def behaviour(requests: Requests, context: Context) -> None:
+        last_seq = 0
         async with closing(handler(await read(requests), context)) as responses:
             async for response in responses:
+                # A write ends when the caller's flow-control window has taken all of the message.
+                timer = asyncio.timeout(write_limit_s)
                 try:
-                    await context.write(response)
+                    async with timer:
+                        await context.write(response)
                 except grpc.aio.InternalError as error:
                     raise _CallerGone from error
+                except TimeoutError as error:
+                    if not timer.expired():
+                        raise
+                    raise _slow_reader(write_limit_s, last_seq) from error
+                last_seq = getattr(response, "seq", 0)
 
     return behaviour
+
+
+def _slow_reader(limit_s: float, last_seq: int) -> Unavailable:
+    return Unavailable(
+        f"nothing was read from this stream for {limit_s:g} s, so it was ended: a watch goes on "
+        "after the last event that was seen",
+        reason="SLOW_WATCHER",
+        metadata={"last_seq": str(last_seq)} if last_seq else None,
+        retry_after_s=0.0,
+    )
 
 
 def _only(parse: Parse) -> Read:

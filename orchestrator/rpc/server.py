@@ -49,7 +49,8 @@ class ServerSettings:
 
     `address` is `host:port`; port 0 takes a free one. `reuse_port` lets several
     processes listen on one port, and hides that a port was taken.
-    `min_ping_interval_s` has to be below the clients' keepalive time.
+    `min_ping_interval_s` has to be below the clients' keepalive time. A stream whose
+    reader takes nothing for `write_limit_s` is ended.
     """
 
     address: str = "127.0.0.1:0"
@@ -57,6 +58,7 @@ class ServerSettings:
     reflection: bool = False
     unary_limit_s: float = 30.0
     stream_limit_s: float = 3_700.0
+    write_limit_s: float = 30.0
     max_request_bytes: int = 4 * 1024 * 1024
     max_metadata_bytes: int = 16 * 1024
     max_streams_per_connection: int = 1024
@@ -97,6 +99,7 @@ class ApiServer:
                     metrics=RpcMetrics(registry),
                     unary_limit_s=settings.unary_limit_s,
                     stream_limit_s=settings.stream_limit_s,
+                    write_limit_s=settings.write_limit_s,
                 )
             ],
             options=_options(settings),

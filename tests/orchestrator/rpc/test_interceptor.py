@@ -58,6 +58,7 @@ async def test_a_caller_that_is_gone_while_it_is_written_to_is_no_defect(
         metrics=RpcMetrics(registry),
         unary_limit_s=1,
         stream_limit_s=1,
+        write_limit_s=5.0,
     )
     handler: Any = await interceptor.intercept_service(found, Details(METHOD))  # type: ignore[arg-type]
     with pytest.raises(asyncio.CancelledError):
