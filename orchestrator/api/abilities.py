@@ -38,6 +38,8 @@ def check_abilities(spec: AgentSpec, *, known: Mapping[str, object]) -> None:
     }
     may_be_approved = [name for name in taken if name != ASK_PERSON.name]
     limits.count(spec.client_tools, "spec.client_tools", at_most=limits.NAMES)
+    schemas = "".join(tool.parameters_json for tool in spec.client_tools)
+    limits.text(schemas, "spec.client_tools", max_bytes=limits.SCHEMAS_BYTES)
     for i, tool in enumerate(spec.client_tools):
         _check_client_tool(tool, f"spec.client_tools[{i}]", taken)
         taken[tool.name] = "another of its client tools"

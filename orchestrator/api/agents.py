@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping
 
@@ -39,6 +40,8 @@ class Agents:
                 f"name {name!r} has a version: versions are given by the service", field="name"
             )
         self._check(spec)
+        # Off the loop: a second's work for the largest schemas.
+        await asyncio.to_thread(check_abilities, spec, known=self._tools.specs())
         for field, references in (("agents", spec.agents), ("handovers", spec.handovers)):
             for i, reference in enumerate(references):
                 await self._check_exists(tenant, reference, f"spec.{field}[{i}]", but=name)
@@ -64,7 +67,6 @@ class Agents:
     def _check(self, spec: AgentSpec) -> None:
         limits.text(spec.description, "spec.description", max_bytes=limits.DESCRIPTION_BYTES)
         limits.text(spec.system_prompt, "spec.system_prompt", max_bytes=limits.SYSTEM_PROMPT_BYTES)
-        check_abilities(spec, known=self._tools.specs())
         check_policy(spec.policy, "spec.policy", self._catalogue)
         check_sampling(spec.sampling, "spec.sampling")
         check_budget(spec.budget, "spec.budget")

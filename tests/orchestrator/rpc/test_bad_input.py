@@ -161,6 +161,60 @@ STARTS = [
     start("labels['k']", "TOO_LARGE", labels={"k": "v" * 257}),
 ]
 
+
+def tool(name: str = "saw", parameters_json: str = "", **fields: Any) -> agents_pb2.ClientTool:
+    return agents_pb2.ClientTool(name=name, parameters_json=parameters_json, **fields)
+
+
+def client_tools() -> list[Bad]:
+    def one(field: str, reason: str, *tools: agents_pb2.ClientTool, **spec: Any) -> Bad:
+        return put(f"spec.client_tools{field}", reason, client_tools=tools, **spec)
+
+    schemas = (
+        "{",
+        "[]",
+        '"x"',
+        "{}",
+        '{"type": "array"}',
+        '{"type": "object", "properties": 5}',
+        '{"type": "object", "properties": {"a": {"type": "nonsense"}}}',
+        '{"type": "object", "properties": {"a": {"pattern": "("}}}',
+        '{"type": "object", "properties": {"a": {"$ref": "https://example.org/a.json"}}}',
+        '{"type": "object", "allOf": [{"$dynamicRef": "file:///etc/passwd"}]}',
+        '{"type": "object", "not": ' * 600 + "{}" + "}" * 600,
+        '{"type": "object", "maxProperties": ' + "9" * 5_000 + "}",
+    )
+    return [
+        one("[0].name", "REQUIRED", tool("")),
+        one("[0].name", "INVALID_FIELD", tool("no such")),
+        one("[0].name", "INVALID_FIELD", tool("x" * 65)),
+        one("[0].name", "TOO_LARGE", tool("x" * 129)),
+        one("[0].name", "NAME_TAKEN", tool("calculator"), tools=["calculator"]),
+        one("[0].name", "NAME_TAKEN", tool("ask_person")),
+        one("[0].name", "NAME_TAKEN", tool("ask_assistant"), agents=["assistant"]),
+        one("[0].name", "NAME_TAKEN", tool("hand_over_to_assistant"), handovers=["assistant"]),
+        one("[1].name", "NAME_TAKEN", tool("saw"), tool("saw")),
+        one("[0].description", "TOO_LARGE", tool(description="x" * (4 * KIB + 1))),
+        one("[0].parameters_json", "TOO_LARGE", tool("saw", "x" * (16 * KIB + 1))),
+        *(one("[0].parameters_json", "INVALID_FIELD", tool("saw", text)) for text in schemas),
+        one("", "TOO_LARGE", *(tool(f"t{i}") for i in range(65))),
+        one("", "TOO_LARGE", *(tool(f"t{i}", " " * (16 * KIB)) for i in range(5))),
+    ]
+
+
+def resume(field: str, reason: str, code: Code = Code.INVALID_ARGUMENT, **fields: Any) -> Bad:
+    complete = {"run_id": RUN, "interrupt_id": "int_0", "approval": {"approved": True}, **fields}
+    return Bad("ResumeRun", complete, field, reason, code)
+
+
+def entry_ids(rpc: str) -> list[Bad]:
+    return [
+        Bad(rpc, {}, "entry_id", "REQUIRED"),
+        Bad(rpc, {"entry_id": "x" * 101}, "entry_id", "TOO_LARGE"),
+        Bad(rpc, {"entry_id": "nobody's"}, "", "NOT_FOUND", Code.NOT_FOUND),
+    ]
+
+
 AGENTS = [
     Bad("PutAgent", {}, "name", "REQUIRED"),
     Bad("PutAgent", {"name": "x" * 129}, "name", "TOO_LARGE"),
@@ -185,6 +239,23 @@ AGENTS = [
     put("spec.sampling.stop[0]", "TOO_LARGE", sampling=sampling(stop=["x" * 257])),
     put("spec.sampling.stop[1]", "INVALID_FIELD", sampling=sampling(stop=["x", ""])),
     put("spec.budget.max_tokens", "OUT_OF_BOUNDS", budget={"max_tokens": 2**63}),
+    *client_tools(),
+    put("spec.approvals[0]", "UNKNOWN_TOOL", approvals=["calculator"]),
+    put("spec.approvals[1]", "INVALID_FIELD", tools=["calculator"], approvals=["calculator"] * 2),
+    put("spec.approvals[0]", "INVALID_FIELD", tools=["ask_person"], approvals=["ask_person"]),
+    put("spec.approvals[0]", "INVALID_FIELD", client_tools=[tool("saw")], approvals=["saw"]),
+    put("spec.approvals", "TOO_LARGE", approvals=["x"] * 193),
+    put("spec.agents[0]", "UNKNOWN_AGENT", agents=["nobody"]),
+    put("spec.agents[0]", "UNKNOWN_AGENT", agents=["assistant@9"]),
+    put("spec.agents[1]", "INVALID_FIELD", agents=["assistant", "assistant"]),
+    put("spec.agents[0]", "INVALID_FIELD", agents=["No Such!"]),
+    put("spec.agents[0]", "REQUIRED", agents=[""]),
+    put("spec.agents[0]", "TOO_LARGE", agents=["x" * 129]),
+    put("spec.agents", "TOO_LARGE", agents=[f"a{i}" for i in range(65)]),
+    put("spec.handovers[1]", "UNKNOWN_AGENT", handovers=["assistant", "nobody"]),
+    put("spec.handovers[0]", "INVALID_FIELD", handovers=["a@0"]),
+    put("spec.interrupt_timeout", "OUT_OF_BOUNDS", interrupt_timeout=NEGATIVE),
+    put("spec.interrupt_timeout", "OUT_OF_BOUNDS", interrupt_timeout=Duration(seconds=604_801)),
     put("spec.timeout", "OUT_OF_BOUNDS", timeout=LONG),
     put("spec.timeout", "OUT_OF_BOUNDS", timeout=NEGATIVE),
     Bad("GetAgent", {}, "name", "REQUIRED"),
@@ -216,6 +287,44 @@ RUNS = [
     *pages("ListRuns"),
     Bad("ListRuns", {"session_id": "nonsense"}, "session_id", "INVALID_FIELD"),
     Bad("ListRuns", {"session_id": SESSION}, "", "NOT_FOUND", Code.NOT_FOUND),
+]
+
+STEERING = [
+    *run_ids("CancelRun"),
+    *(
+        replace(bad, request={"approval": {"approved": True}, "interrupt_id": "i", **bad.request})
+        for bad in run_ids("ResumeRun")
+    ),
+    Bad("ResumeRun", {"run_id": RUN, "interrupt_id": "int_0"}, "answer", "REQUIRED"),
+    resume("interrupt_id", "REQUIRED", interrupt_id=""),
+    resume("interrupt_id", "TOO_LARGE", interrupt_id="x" * 129),
+    Bad(
+        "ResumeRun",
+        {"run_id": RUN, "interrupt_id": "i", "approval": {"reason": "x" * (4 * KIB + 1)}},
+        "approval.reason",
+        "TOO_LARGE",
+    ),
+    *(
+        Bad("ResumeRun", {"run_id": RUN, "interrupt_id": "i", **answer}, "answer", reason)
+        for answer, reason in (
+            ({"result": {}}, "REQUIRED"),
+            ({"result": {"content": " \n"}}, "REQUIRED"),
+            ({"result": {"content": "x" * (64 * KIB + 1)}}, "TOO_LARGE"),
+            ({"reply": {}}, "REQUIRED"),
+            ({"reply": {"text": "x" * (64 * KIB + 1)}}, "TOO_LARGE"),
+        )
+    ),
+]
+
+DEAD_LETTERS = [
+    *pages("ListDeadLetters"),
+    *entry_ids("GetDeadLetter"),
+    *entry_ids("RedriveDeadLetter"),
+    Bad("PurgeDeadLetters", {}, "entry_ids", "REQUIRED"),
+    Bad("PurgeDeadLetters", {"entry_ids": ["x"] * 501}, "entry_ids", "TOO_LARGE"),
+    Bad("PurgeDeadLetters", {"entry_ids": ["x", ""]}, "entry_ids[1]", "REQUIRED"),
+    Bad("PurgeDeadLetters", {"entry_ids": ["x" * 101]}, "entry_ids[0]", "TOO_LARGE"),
+    Bad("PurgeDeadLetters", {"entry_ids": ["x"], "all": True}, "all", "INVALID_FIELD"),
 ]
 
 INFERENCE = [
@@ -271,7 +380,7 @@ INFERENCE = [
     ),
 ]
 
-TABLE = [*AGENTS, *SESSIONS, *RUNS, *INFERENCE]
+TABLE = [*AGENTS, *SESSIONS, *RUNS, *STEERING, *DEAD_LETTERS, *INFERENCE]
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=str)

@@ -141,6 +141,7 @@ async def test_a_draining_server_refuses_new_work_and_answers_the_rest(fleet: Fl
     for call in (
         fleet.runs.StartRun(asking("r2")),
         fleet.runs.Ask(asking("r2")).read(),
+        fleet.runs.WatchRun(runs_pb2.WatchRunRequest(run_id=run.run_id)).read(),
     ):
         answer = await refused(call)
         assert (answer.code, answer.reason) == (Code.UNAVAILABLE, "DRAINING")
