@@ -157,10 +157,15 @@ async def test_an_old_interrupt_that_is_seen_again_runs_nothing(
     fleet: Fleet, client: FleetClient
 ) -> None:
     calls: list[int] = []
+
+    def add(a: int, b: int) -> int:
+        calls.append(a)
+        return a + b
+
     working = asyncio.ensure_future(work(fleet.state, CLIENT_TOOL))
-    await asked(client, tools={"add": lambda a, b: calls.append(a) or a + b})
+    await asked(client, tools={"add": add})
     await working
-    again = await asked(client, tools={"add": lambda a, b: calls.append(b) or a + b})
+    again = await asked(client, tools={"add": add})
     assert kinds(again).count("interrupted") == 1
     assert calls == [40]
 
