@@ -10,7 +10,8 @@ _COMMANDS = {
     "up": ("up", "Start the whole stack on this machine."),
     "down": ("up", "Stop the stack that runs in this folder."),
     "ask": ("ask", "Ask an agent and stream its answer."),
-    "runs": ("runs", "List, read and watch runs."),
+    "runs": ("runs", "List, read, watch, cancel and resume runs."),
+    "dlq": ("dlq", "Runs that were tried in vain: list, show, redrive, purge."),
     "models": ("models", "The catalogue of language models."),
     "agents": ("agents", "Store agents."),
     "triton": ("triton", "Validate model repositories."),
@@ -52,5 +53,5 @@ def main() -> None:
 
     \b
     Exit codes: 0 done, 1 the run or the check failed, 2 wrong usage or input,
-    3 the service can't be reached, 130 interrupted.
+    3 the service can't be reached, or the run waits for an answer, 130 interrupted.
     """

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+import sys
+from contextlib import aclosing
+
 import click
 
-from orchestrator.cli.connection import FAILED, address_option, call
+from orchestrator.cli.answering import Person, UnansweredError, how_to_answer
+from orchestrator.cli.connection import FAILED, INTERRUPTED, WAITING, address_option, call
 from orchestrator.cli.render import EventPrinter, dim, one_line, usage_line
 from orchestrator.client import CallError, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
@@ -28,31 +34,106 @@ def ask(
     fleet ask "Where is order A1042?" --json | jq .payload
 
     The answer goes to standard output, tool calls and figures to standard error.
+
+    What needs approval or a reply is asked at the terminal. Without one (or with --json) it
+    is printed with the commands that answer it, and the exit code is 3; the run waits.
+    Ctrl-C cancels the run; a second one leaves at once.
     """
     request = runs_pb2.StartRunRequest(
         request_id=request_id, session_id=session, agent=agent, input=question
     )
 
     async def work(client: FleetClient) -> int:
-        printer = EventPrinter()
-        finished: runs_pb2.RunEvent | None = None
-        async for event in client.ask(request, on_wait=_say_waiting):
-            if as_json:
-                click.echo(one_line(event))
-            else:
-                printer.show(event)
-            finished = event
-        if finished is None:
-            return FAILED
-        if not as_json:
-            run = await client.run(finished.run_id)
-            click.echo(dim(f"{usage_line(run)} · session {run.session_id}"), err=True)
-        return outcome(finished.finished)
+        return await _Question(client, request, as_json=as_json, address=address).follow()
 
     call(address, work)
 
 
-def _say_waiting(error: CallError) -> None:
+class _Question:
+    def __init__(
+        self,
+        client: FleetClient,
+        request: runs_pb2.StartRunRequest,
+        *,
+        as_json: bool,
+        address: str | None,
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._as_json = as_json
+        self._address = address
+        self._run_id = ""
+        self._cancelling: asyncio.Task[None] | None = None
+
+    async def follow(self) -> int:
+        """Streams the run; returns the exit code."""
+        loop, here = asyncio.get_running_loop(), asyncio.current_task()
+        assert here is not None
+        loop.add_signal_handler(signal.SIGINT, self._on_interrupt, here)
+        try:
+            return await self._stream()
+        except UnansweredError:
+            return await self._leave_waiting()
+        except asyncio.CancelledError:
+            self._say_left()
+            return INTERRUPTED
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+            if self._cancelling is not None:
+                self._cancelling.cancel()
+
+    async def _stream(self) -> int:
+        printer = EventPrinter()
+        person = Person(present=not self._as_json and sys.stdin.isatty())
+        event: runs_pb2.RunEvent | None = None
+        asking = self._client.ask(self._request, on_interrupt=person.answer, on_wait=say_waiting)
+        async with aclosing(asking) as events:
+            async for event in events:
+                self._run_id = event.run_id
+                if self._as_json:
+                    click.echo(one_line(event))
+                else:
+                    printer.show(event)
+        if event is None:
+            return FAILED
+        if not self._as_json:
+            run = await self._client.run(event.run_id)
+            click.echo(dim(f"{usage_line(run)} · session {run.session_id}"), err=True)
+        cancelled = event.finished.state == runs_pb2.RUN_STATE_CANCELLED
+        if self._cancelling is not None and cancelled:
+            click.echo(f"fleet: run {self._run_id} is cancelled", err=True)
+            return INTERRUPTED
+        return outcome(event.finished)
+
+    async def _leave_waiting(self) -> int:
+        run = await self._client.run(self._run_id)
+        for line in how_to_answer(run, self._address):
+            click.echo(line, err=True)
+        return WAITING
+
+    def _on_interrupt(self, here: asyncio.Task[object]) -> None:
+        if not self._run_id or self._cancelling is not None:
+            here.cancel()
+            return
+        click.echo(f"\nfleet: cancelling run {self._run_id}; Ctrl-C again leaves it", err=True)
+        self._cancelling = asyncio.create_task(self._cancel(here))
+
+    async def _cancel(self, here: asyncio.Task[object]) -> None:
+        try:
+            await self._client.cancel(self._run_id)
+        except CallError as error:
+            click.echo(f"fleet: it could not be cancelled: {error.message}", err=True)
+            here.cancel()
+
+    def _say_left(self) -> None:
+        if self._run_id:
+            said = f"run {self._run_id} may go on; end it with: fleet runs cancel {self._run_id}"
+        else:
+            said = "left before the run's id was known; fleet runs list shows whether it began"
+        click.echo(f"\nfleet: {said}", err=True)
+
+
+def say_waiting(error: CallError) -> None:
     why = error.message if error.reason else "the service does not answer"
     click.echo(dim(f"· {why}; trying again for up to 30 s"), err=True)
 

@@ -15,6 +15,7 @@ from orchestrator.settings import SettingsError, load_settings
 from orchestrator.supervisor.record import read_record
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
+WAITING = UNREACHABLE  # both: it needs something from outside to go on
 
 F = TypeVar("F", bound=Callable[..., Any])
 

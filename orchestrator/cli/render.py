@@ -20,6 +20,16 @@ def state_name(state: int) -> str:
     return runs_pb2.RunState.Name(state).removeprefix("RUN_STATE_").lower()  # type: ignore[arg-type]
 
 
+def kind_name(kind: int) -> str:
+    name = runs_pb2.InterruptKind.Name(kind)  # type: ignore[arg-type]
+    return name.removeprefix("INTERRUPT_KIND_").lower().replace("_", " ")
+
+
+def printable(text: str) -> str:
+    """The text with what would move the cursor, or turn the writing round, made visible."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def dim(text: str) -> str:
     return click.style(text, dim=True)
 
@@ -41,13 +51,20 @@ class EventPrinter:
                 self._text(event.text_delta.text)
             case "tool_call_requested":
                 call = event.tool_call_requested.call
-                self._note(f"→ {call.name} {call.arguments_json}", fg="cyan")
+                self._note(f"→ {call.name} {printable(call.arguments_json)}", fg="cyan")
             case "tool_call_finished":
                 done = event.tool_call_finished
                 mark = "←" if done.ok else "✗"
-                self._note(f"{mark} {done.content}", fg="cyan" if done.ok else "red")
+                self._note(f"{mark} {printable(done.content)}", fg="cyan" if done.ok else "red")
             case "step_restarted":
                 self._note(f"· the step starts over ({event.step_restarted.reason})", fg="yellow")
+            case "sub_run_started":
+                started = event.sub_run_started
+                self._note(f"· run {started.run_id} of {started.agent} is at it")
+            case "interrupted":
+                asked = event.interrupted
+                what = f"{kind_name(asked.kind)} of {asked.call.name}"
+                self._note(f"‖ waits for {what}: {asked.interrupt_id}", fg="yellow")
             case "finished":
                 self._end_text()
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from orchestrator.cli.ask import outcome
+from orchestrator.cli.answering import how_to_answer
+from orchestrator.cli.ask import outcome, say_waiting
 from orchestrator.cli.connection import address_option, call
 from orchestrator.cli.render import EventPrinter, money, one_line, state_name, table
-from orchestrator.client import FleetClient
+from orchestrator.client import Answer, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 
 _RUN = ("RUN", "STATE", "AGENT", "TOKENS", "COST", "BEGAN")
@@ -16,7 +17,7 @@ _STEP = ("STEP", "MODEL", "ENDED", "TOKENS", "COST", "TTFT", "TOOK")
 
 @click.group()
 def runs() -> None:
-    """List, read and watch runs."""
+    """List, read, watch, cancel and resume runs."""
 
 
 @runs.command("list")
@@ -33,9 +34,7 @@ def list_runs(session: str, limit: int, as_json: bool, address: str | None) -> N
             for run in page.runs:
                 click.echo(one_line(run))
         elif page.runs:
-            click.echo(
-                table(("RUN", "STATE", "AGENT", "TOKENS", "COST", "BEGAN"), map(_row, page.runs))
-            )
+            click.echo(table(_RUN, map(_row, page.runs)))
         else:
             click.echo("no runs", err=True)
         return 0
@@ -68,12 +67,15 @@ def get(run_id: str, as_json: bool, address: str | None) -> None:
             return 0
         click.echo(f"{run.run_id}  {state_name(run.state)}  {run.agent}  session {run.session_id}")
         if run.steps:
-            click.echo(
-                table(
-                    ("STEP", "MODEL", "ENDED", "TOKENS", "COST", "TTFT", "TOOK"),
-                    map(_step, run.steps),
-                )
-            )
+            click.echo(table(_STEP, map(_step, run.steps)))
+        if run.parent_run_id:
+            click.echo(f"started by run {run.parent_run_id}")
+        for pending in run.pending_calls:
+            if pending.child_run_id:
+                click.echo(f"waits for run {pending.child_run_id}")
+        if run.interrupts:
+            for line in how_to_answer(run, address):
+                click.echo(line)
         if run.result:
             click.echo(run.result)
         if run.error.reason:
@@ -112,7 +114,7 @@ def watch(run_id: str, after_seq: int, as_json: bool, address: str | None) -> No
     async def work(client: FleetClient) -> int:
         printer = EventPrinter()
         last: runs_pb2.RunEvent | None = None
-        async for event in client.watch(run_id, after_seq=after_seq):
+        async for event in client.watch(run_id, after_seq=after_seq, on_wait=say_waiting):
             if as_json:
                 click.echo(one_line(event))
             else:
@@ -121,5 +123,82 @@ def watch(run_id: str, after_seq: int, as_json: bool, address: str | None) -> No
         if last is None or last.WhichOneof("payload") != "finished":
             return 0
         return outcome(last.finished)
+
+    call(address, work)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@address_option
+def cancel(*, run_id: str, as_json: bool, address: str | None) -> None:
+    """End a run and the runs it started: queued, reasoning, at a tool, or waiting."""
+
+    async def work(client: FleetClient) -> int:
+        run = await client.cancel(run_id)
+        if as_json:
+            click.echo(one_line(run))
+            return 0
+        ended = run.HasField("finish_time")
+        about = "" if ended else "; who works on it is told, and it ends in a moment"
+        click.echo(f"{run.run_id}  {state_name(run.state)}{about}")
+        return 0
+
+    call(address, work)
+
+
+@runs.command()
+@click.argument("run_id")
+@click.argument("interrupt_id")
+@click.option("--approve", is_flag=True, help="Run the call.")
+@click.option("--deny", is_flag=True, help="Don't; the model is told so.")
+@click.option("--reason", default="", help="Of --deny, for the model.")
+@click.option("--result", help="What the call gave, of a tool that you ran.")
+@click.option("--error", is_flag=True, help="The --result is an error.")
+@click.option("--reply", help="What a person says.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@address_option
+def resume(
+    *,
+    run_id: str,
+    interrupt_id: str,
+    approve: bool,
+    deny: bool,
+    reason: str,
+    result: str | None,
+    error: bool,
+    reply: str | None,
+    as_json: bool,
+    address: str | None,
+) -> None:
+    """Answer what a run waits for, once.
+
+    \b
+    fleet runs get RUN_ID                       what it waits for
+    fleet runs resume RUN_ID INTERRUPT_ID --approve
+    fleet runs resume RUN_ID INTERRUPT_ID --deny --reason "too expensive"
+    fleet runs resume RUN_ID INTERRUPT_ID --result '{"stock": 3}'
+    fleet runs resume RUN_ID INTERRUPT_ID --reply "the blue one"
+    """
+    if sum((approve, deny, result is not None, reply is not None)) != 1:
+        raise click.UsageError("say one of --approve, --deny, --result, --reply")
+    if reason and not deny:
+        raise click.UsageError("--reason belongs to --deny")
+    if error and result is None:
+        raise click.UsageError("--error belongs to --result")
+    answer: Answer = runs_pb2.Approval(approved=approve, reason=reason)
+    if result is not None:
+        answer = runs_pb2.ToolResult(content=result, is_error=error)
+    elif reply is not None:
+        answer = runs_pb2.Reply(text=reply)
+
+    async def work(client: FleetClient) -> int:
+        run = await client.resume(run_id, interrupt_id, answer)
+        if as_json:
+            click.echo(one_line(run))
+        else:
+            click.echo(f"{run.run_id}  {state_name(run.state)}")
+            click.echo(f"follow it with: fleet runs watch {run.run_id} --after -1", err=True)
+        return 0
 
     call(address, work)

@@ -2,5 +2,6 @@
 
 from orchestrator.client.errors import CallError
 from orchestrator.client.fleet import FleetClient
+from orchestrator.client.interrupts import Answer
 
-__all__ = ["CallError", "FleetClient"]
+__all__ = ["Answer", "CallError", "FleetClient"]

@@ -23,6 +23,11 @@ class CallError(Exception):
         """Nothing is known to be wrong with the call itself: the same one may succeed."""
         return self.code is grpc.StatusCode.UNAVAILABLE
 
+    @property
+    def resumable(self) -> bool:
+        """A stream that ended so goes on where it was: also one that reached its time limit."""
+        return self.retryable or self.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
 
 def call_error(error: grpc.RpcError) -> CallError:
     """Reads a gRPC error, with its google.rpc.ErrorInfo where there is one."""

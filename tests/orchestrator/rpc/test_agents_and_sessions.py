@@ -10,7 +10,17 @@ from tests.orchestrator.rpc.given import Fleet, refusal
 SPEC = agents_pb2.AgentSpec(
     description="Counts.",
     system_prompt="Count.",
-    tools=["calculator"],
+    tools=["calculator", "ask_person"],
+    client_tools=[
+        agents_pb2.ClientTool(
+            name="saw",
+            description="Saws.",
+            parameters_json='{"type": "object", "properties": {"n": {"type": "integer"}}}',
+        )
+    ],
+    approvals=["calculator", "ask_assistant", "hand_over_to_assistant"],
+    agents=["assistant"],
+    handovers=["assistant"],
     policy=agents_pb2.ModelPolicy(
         preference=agents_pb2.ModelPolicy.PREFERENCE_BEST, models=["llm_large"]
     ),
@@ -18,6 +28,7 @@ SPEC = agents_pb2.AgentSpec(
     budget=agents_pb2.Budget(max_steps=3, max_tokens=1000, max_cost_micros=5),
 )
 SPEC.timeout.FromMilliseconds(1500)
+SPEC.interrupt_timeout.FromSeconds(60)
 
 
 async def put(fleet: Fleet, name: str, spec: agents_pb2.AgentSpec = SPEC) -> agents_pb2.Agent:
@@ -32,6 +43,18 @@ async def test_an_agent_comes_back_as_it_was_put(fleet: Fleet) -> None:
     made = await put(fleet, "clerk")
     assert (made.version, made.spec) == (1, SPEC)
     assert await get(fleet, "clerk") == made
+
+
+async def test_a_client_tool_without_parameters_takes_none(fleet: Fleet) -> None:
+    spec = agents_pb2.AgentSpec(client_tools=[agents_pb2.ClientTool(name="now")])
+    made = await put(fleet, "clerk", spec)
+    assert made.spec.client_tools[0].parameters_json == '{"type": "object", "properties": {}}'
+    assert (await put(fleet, "clerk", spec)).version == 1
+
+
+async def test_an_agent_may_call_itself(fleet: Fleet) -> None:
+    made = await put(fleet, "clerk", agents_pb2.AgentSpec(agents=["clerk"]))
+    assert list(made.spec.agents) == ["clerk"]
 
 
 async def test_an_unspecified_preference_is_the_cheapest_that_can(fleet: Fleet) -> None:

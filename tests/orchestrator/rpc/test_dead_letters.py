@@ -66,7 +66,7 @@ async def test_an_entry_says_what_failed_and_why(fleet: Fleet) -> None:
 async def test_a_redriven_entry_is_a_new_run_as_the_first_was_and_the_entry_goes(
     fleet: Fleet,
 ) -> None:
-    asked = {"priority": 1, "labels": {f"k{i}": "v" for i in range(32)}}
+    asked: dict[str, Any] = {"priority": 1, "labels": {f"k{i}": "v" for i in range(32)}}
     first = await buried(fleet, budget={"max_tokens": 7}, **asked)
     (entry,) = (await listed(fleet)).entries
     again = await redriven(fleet, entry)

@@ -4,13 +4,20 @@ import asyncio
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from orchestrator.domain.events import StepRestarted, TextDelta
 from orchestrator.domain.runs import BusyPolicy
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.rpc.pb.fleet.v1 import agents_pb2, runs_pb2, sessions_pb2
-from tests.orchestrator.adapters.state.given import answer, asks_for_tools, claim_one, tool_result
-from tests.orchestrator.rpc.given import Fleet, kinds, refusal, until
+from tests.orchestrator.adapters.state.given import (
+    answer,
+    asks_for_tools,
+    claim_one,
+    claimed,
+    tool_result,
+)
+from tests.orchestrator.rpc.given import TIMEOUT_MS, Fleet, kinds, refusal, until
 
 TENANT = "default"
 Event = runs_pb2.RunEvent
@@ -57,6 +64,12 @@ async def test_a_started_run_has_what_was_asked_and_what_the_agent_adds(fleet: F
     assert run.create_time.seconds > 0
 
 
+async def test_a_run_that_nobody_gave_a_timeout_has_the_services(fleet: Fleet) -> None:
+    assert (await started(fleet)).timeout.seconds == TIMEOUT_MS // 1000
+    run = await started(fleet, "r2", timeout=Duration(seconds=7))
+    assert run.timeout.seconds == 7
+
+
 async def test_the_same_request_twice_is_one_run(fleet: Fleet) -> None:
     first = await fleet.runs.StartRun(asking())
     again = await fleet.runs.StartRun(asking())
@@ -66,9 +79,10 @@ async def test_the_same_request_twice_is_one_run(fleet: Fleet) -> None:
 
 
 async def test_the_same_requests_at_once_are_one_run(fleet: Fleet) -> None:
-    answers = await asyncio.gather(*(fleet.runs.StartRun(asking()) for _ in range(20)))
+    answers = await asyncio.gather(*(fleet.runs.StartRun(asking()) for _ in range(1000)))
     assert len({answer.run.run_id for answer in answers}) == 1
     assert sum(not answer.deduplicated for answer in answers) == 1
+    assert len(await claimed(fleet.state, limit=9)) == 1
 
 
 async def test_a_request_id_with_another_body_already_exists(fleet: Fleet) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 
+from orchestrator.client import CallError, FleetClient
 from orchestrator.domain.events import TextDelta
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2, runs_pb2_grpc
 from tests.orchestrator.adapters.state.given import answer, claim_one
@@ -22,10 +23,16 @@ SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_5
 
 
 @asynccontextmanager
-async def small_window(fleet: Fleet) -> AsyncIterator[runs_pb2_grpc.RunServiceAsyncStub]:
+async def small_channel(fleet: Fleet) -> AsyncIterator[grpc.aio.Channel]:
     """A caller whose library takes little of what it is not asked for."""
     address = f"127.0.0.1:{fleet.server.port}"
     async with grpc.aio.insecure_channel(address, options=SMALL_WINDOW) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def small_window(fleet: Fleet) -> AsyncIterator[runs_pb2_grpc.RunServiceAsyncStub]:
+    async with small_channel(fleet) as channel:
         yield runs_pb2_grpc.RunServiceStub(channel)
 
 
@@ -89,3 +96,16 @@ async def test_a_reader_that_is_slow_but_reads_is_left_alone() -> None:
             seen.append(event.seq)
             await asyncio.sleep(0.005)
         assert seen == list(range(DELTAS + 4))
+
+
+async def test_our_client_goes_on_by_itself_after_it_was_too_slow() -> None:
+    waited: list[CallError] = []
+    async with serving(write_limit_s=0.1) as fleet, small_channel(fleet) as channel:
+        run_id = await much_to_see(fleet)
+        seen = []
+        async for event in FleetClient(channel).watch(run_id, on_wait=waited.append):
+            seen.append(event.seq)
+            if event.seq == 1:
+                await until(lambda: ended_with(fleet, "UNAVAILABLE"))
+        assert seen == list(range(DELTAS + 4))
+        assert [error.reason for error in waited] == ["SLOW_WATCHER"]
