@@ -13,6 +13,7 @@ _COMMANDS = {
     "runs": ("runs", "List, read and watch runs."),
     "models": ("models", "The catalogue of language models."),
     "agents": ("agents", "Store agents."),
+    "tools": ("tools", "The tools that agents may be given."),
     "triton": ("triton", "Validate model repositories."),
     "demo": ("demo", "Hold a short conversation and check every answer."),
     "serve": ("serve", "Run one process: api, worker or toolbox."),
