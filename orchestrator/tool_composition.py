@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from orchestrator.adapters.builtin_tools import builtin_tools
 from orchestrator.adapters.http_tools import (
-    GuardedTransport,
     HttpTool,
     HttpToolError,
     HttpTools,
@@ -106,13 +105,10 @@ def _as_set(found: Declared, section: PythonTool) -> Declared:
 
 
 def _http(section: Tools, calling: bool) -> HttpTools:
-    network = PinnedNetwork(internal=section.internal)
     return HttpTools(
         (_http_tool(name, each, calling) for name, each in section.http.items()),
-        kept=GuardedTransport(network),
-        fresh=GuardedTransport(network, keep_alive=False),
+        network=PinnedNetwork(internal=section.internal),
         hosts=section.hosts,
-        internal=section.internal,
     )
 
 

@@ -39,7 +39,7 @@ class PinnedNetwork(httpcore2.AsyncNetworkBackend):
     def __init__(
         self, *, internal: Iterable[tuple[str, int]] = (), resolver: Resolver = resolve
     ) -> None:
-        self._internal = frozenset(internal)
+        self.internal = frozenset(internal)
         self._resolver = resolver
         self._tcp = httpcore2.AnyIOBackend()
 
@@ -67,7 +67,7 @@ class PinnedNetwork(httpcore2.AsyncNetworkBackend):
             found = await self._resolver(host.strip("[]"), port)
         except (OSError, UnicodeError) as error:
             raise httpcore2.ConnectError(f"{host} can't be resolved") from error
-        if (host.strip("[]").lower(), port) not in self._internal:
+        if (host.strip("[]").lower(), port) not in self.internal:
             for address in found:
                 why = refusal(address)
                 if why is not None:

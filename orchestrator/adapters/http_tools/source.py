@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,7 +13,12 @@ from urllib.parse import urljoin
 import httpx2
 
 from orchestrator.adapters.http_tools.declaration import HttpTool, HttpToolError, check
-from orchestrator.adapters.http_tools.network import CONNECT_S, AddressRefused
+from orchestrator.adapters.http_tools.network import (
+    CONNECT_S,
+    AddressRefused,
+    GuardedTransport,
+    PinnedNetwork,
+)
 from orchestrator.adapters.http_tools.request import NoSuchPath, build
 from orchestrator.adapters.http_tools.response import Reply, result_of
 from orchestrator.domain.messages import ToolCall
@@ -32,25 +38,26 @@ class _Exchange:
 
 
 class HttpTools(ToolSource):
-    """Use it as a context. `fresh` is for what must not happen twice: no connection kept alive."""
+    """Use it as a context. `hosts` and the network's internal ones are all that it calls."""
 
     def __init__(
         self,
         tools: Iterable[HttpTool],
         *,
-        kept: httpx2.AsyncBaseTransport,
-        fresh: httpx2.AsyncBaseTransport,
+        network: PinnedNetwork,
         hosts: Collection[str] = (),
-        internal: Collection[tuple[str, int]] = (),
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         """Raises HttpToolError: a tool is declared wrongly, or its host is not on a list."""
         self._tools: dict[str, HttpTool] = {}
         for tool in tools:
-            check(tool, hosts=hosts, internal=internal)
+            check(tool, hosts=hosts, internal=network.internal)
             if self._tools.setdefault(tool.spec.schema.name, tool) is not tool:
                 raise HttpToolError(f"two HTTP tools are named {tool.spec.schema.name!r}")
         self._specs = {name: tool.spec for name, tool in self._tools.items()}
-        self._kept, self._fresh = kept, fresh
+        trust = trust or httpx2.create_ssl_context()
+        self._kept = GuardedTransport(network, trust=trust)
+        self._fresh = GuardedTransport(network, trust=trust, keep_alive=False)
 
     async def __aenter__(self) -> Self:
         return self
