@@ -67,7 +67,7 @@ def runner_settings(settings: Settings) -> RunnerSettings:
     section = settings.tools
     return RunnerSettings(
         max_output_bytes=section.max_output_bytes,
-        max_waiting=max(1, settings.toolbox.slots // 8),
+        max_waiting=settings.toolbox.slots // 4,
         breaker=BreakerPolicy(section.breaker_failures, section.breaker_rest_s),
     )
 

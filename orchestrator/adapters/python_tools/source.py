@@ -40,7 +40,7 @@ class PythonTools(ToolSource):
                 )
             self._tools[name] = each
         self._specs = {name: each.spec for name, each in self._tools.items()}
-        self._threads = Threads(threads)
+        self.threads = Threads(threads)
 
     def specs(self) -> Mapping[str, ToolSpec]:
         return self._specs
@@ -72,7 +72,7 @@ class PythonTools(ToolSource):
     async def _run(self, each: Declared, bound: dict[str, Any]) -> Any:
         if _is_async(each.function):
             return await each.function(**bound)
-        return await self._threads.run(
+        return await self.threads.run(
             each.spec.schema.name, partial(each.function, **bound), share=each.spec.concurrency
         )
 
