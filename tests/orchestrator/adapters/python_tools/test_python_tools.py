@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -258,3 +260,24 @@ def test_a_function_that_can_not_be_described_is_refused(
 def test_two_tools_of_one_name_are_refused() -> None:
     with pytest.raises(ToolLoadError, match="two Python tools are named 'distance'"):
         PythonTools([declared(distance), declared(distance)])
+
+
+ENDS = """
+import asyncio, threading
+from orchestrator.adapters.python_tools.threads import Threads
+
+async def main():
+    try:
+        async with asyncio.timeout(0.05):
+            await Threads(2).run("hang", threading.Event().wait)
+    except TimeoutError:
+        print("gave up")
+
+asyncio.run(main())
+"""
+
+
+def test_a_hanging_function_does_not_keep_the_process_from_ending() -> None:
+    program = [sys.executable, "-c", ENDS]
+    ended = subprocess.run(program, check=True, capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "gave up\n"
