@@ -70,9 +70,9 @@ async def serve_api(settings: Settings, stopping: asyncio.Event) -> None:
     """
     with _metrics("api", settings.api.metrics_port) as metrics:
         async with (
+            _tools(settings) as tools,  # first: what is set up wrongly is said at once
             _state(settings) as state,
             _models(settings) as models,
-            _tools(settings) as tools,
         ):
             server = _api_server(settings, state, models, tools, metrics)
             try:
@@ -91,9 +91,9 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
     section = settings.worker
     with _metrics("worker", section.metrics_port) as metrics:
         async with (
+            _tools(settings) as tools,  # first: what is set up wrongly is said at once
             _state(settings) as state,
             _models(settings) as models,
-            _tools(settings) as tools,
         ):
             counted = ExecutionMetrics(metrics.registry)
             handler = StepHandler(
@@ -125,8 +125,8 @@ async def serve_toolbox(settings: Settings, stopping: asyncio.Event) -> None:
     section = settings.toolbox
     with _metrics("toolbox", section.metrics_port) as metrics:
         async with (
-            _state(settings) as state,
             _tools(settings, calling=True) as tools,
+            _state(settings) as state,
         ):
             counted = ExecutionMetrics(metrics.registry)
             handler = _tool_handler(settings, state, tools, counted)

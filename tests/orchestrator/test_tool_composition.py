@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from orchestrator.composition import ServeError, serve_api, serve_toolbox, serve_worker
 from orchestrator.settings import Settings, SettingsError, load_settings
 from orchestrator.tool_composition import ToolSetupError, open_tools
 
@@ -92,3 +95,14 @@ async def test_a_secret_is_read_from_a_file_and_hides_in_repr(tmp_path: Path) ->
     text = SHIP + "headers.X = { file = 'token' }\nheaders.Y = 'hunter3'\n"
     assert "ship" in await opened(text)
     assert "hunter" not in repr(load_settings())
+
+
+@pytest.mark.parametrize("serve", [serve_api, serve_worker, serve_toolbox])
+async def test_every_process_refuses_wrong_tools_at_once_though_the_store_is_away(
+    serve: Callable[[Settings, asyncio.Event], Awaitable[None]],
+) -> None:
+    away = 'redis.url = "redis://127.0.0.1:1/0"\n[api]\nmetrics_port = 0\n'
+    ports = "[worker]\nmetrics_port = 0\n[toolbox]\nmetrics_port = 0\n"
+    settings = settings_of(away + ports + SHIP.replace('shop.example"]', 'other.example"]'))
+    with pytest.raises(ServeError, match="HTTP tool 'ship': its host"):
+        await serve(settings, asyncio.Event())
