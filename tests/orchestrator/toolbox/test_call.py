@@ -7,12 +7,11 @@ import asyncio
 import pytest
 
 from orchestrator.domain.agents import AgentSpec
-from orchestrator.domain.events import StateChanged, ToolCallFinished
+from orchestrator.domain.events import Interrupted, ToolCallFinished
 from orchestrator.domain.runs import Run, RunState
 from orchestrator.domain.tools import Effect, Outcome, ToolResult
-from orchestrator.ports.tools import ToolRegistry
 from tests.orchestrator.toolbox.scripted import OK, Gate, ScriptedTool, hang, started
-from tests.orchestrator.worker.given import TENANT, Fleet, call, working
+from tests.orchestrator.worker.given import Fleet, Times, call, working
 
 CLERK = AgentSpec(tools=("odd",))
 SCRIPT = [[call("odd", '{"n": 1}')], ["told"]]
@@ -28,19 +27,14 @@ async def finished(fleet: Fleet, run: Run) -> ToolCallFinished:
 
 
 async def interrupted(fleet: Fleet, run: Run) -> Run:
-    async def wait() -> None:
-        async for event in fleet.state.feed.follow(TENANT, run.run_id, after_seq=0):
-            if event.payload == StateChanged(state=RunState.INTERRUPTED):
-                return
-
-    await asyncio.wait_for(wait(), 20)
-    return await fleet.state.runs.get(TENANT, run.run_id)
+    await fleet.seen(run, Interrupted)
+    return await fleet.now(run)
 
 
 @pytest.mark.parametrize("effect", [Effect.PURE, Effect.IDEMPOTENT])
 async def test_a_passing_failure_is_tried_again_under_the_same_key(effect: Effect) -> None:
     tool = ScriptedTool(Outcome.TRANSIENT, Outcome.UNKNOWN, effect=effect)
-    async with working(SCRIPT, tools=ToolRegistry([tool])) as fleet:
+    async with working(SCRIPT, tools=[tool]) as fleet:
         run = await fleet.start("go", spec=CLERK)
         result = await finished(fleet, run)
     assert result.ok
@@ -51,7 +45,7 @@ async def test_a_passing_failure_is_tried_again_under_the_same_key(effect: Effec
 
 async def test_the_model_reads_the_error_when_the_attempts_are_used_up() -> None:
     tool = ScriptedTool(*[Outcome.TRANSIENT] * 9)
-    async with working(SCRIPT, tools=ToolRegistry([tool])) as fleet:
+    async with working(SCRIPT, tools=[tool]) as fleet:
         run = await fleet.start("go", spec=CLERK)
         result = await finished(fleet, run)
         ended = await fleet.ended(run)
@@ -63,7 +57,7 @@ async def test_the_model_reads_the_error_when_the_attempts_are_used_up() -> None
 
 async def test_a_failure_is_told_at_once() -> None:
     tool = ScriptedTool(Outcome.FAILED)
-    async with working(SCRIPT, tools=ToolRegistry([tool])) as fleet:
+    async with working(SCRIPT, tools=[tool]) as fleet:
         result = await finished(fleet, await fleet.start("go", spec=CLERK))
     assert not result.ok
     assert len(tool.calls) == 1
@@ -71,7 +65,7 @@ async def test_a_failure_is_told_at_once() -> None:
 
 async def test_what_must_not_happen_twice_is_tried_again_only_if_it_did_not_happen() -> None:
     tool = ScriptedTool(Outcome.TRANSIENT, Outcome.TRANSIENT, effect=Effect.AT_MOST_ONCE)
-    async with working(SCRIPT, tools=ToolRegistry([tool])) as fleet:
+    async with working(SCRIPT, tools=[tool]) as fleet:
         result = await finished(fleet, await fleet.start("go", spec=CLERK))
     assert result.ok
     assert len(tool.calls) == 3
@@ -79,7 +73,7 @@ async def test_what_must_not_happen_twice_is_tried_again_only_if_it_did_not_happ
 
 async def test_a_person_decides_when_it_may_have_happened() -> None:
     tool = ScriptedTool(Outcome.UNKNOWN, effect=Effect.AT_MOST_ONCE)
-    async with working(SCRIPT, tools=ToolRegistry([tool])) as fleet:
+    async with working(SCRIPT, tools=[tool]) as fleet:
         stopped = await interrupted(fleet, await fleet.start("go", spec=CLERK))
     assert stopped.state is RunState.INTERRUPTED
     assert len(tool.calls) == 1
@@ -87,7 +81,7 @@ async def test_a_person_decides_when_it_may_have_happened() -> None:
 
 async def test_a_call_that_was_cut_off_is_not_made_a_second_time() -> None:
     tool = ScriptedTool(do=hang, effect=Effect.AT_MOST_ONCE)
-    async with working(SCRIPT, tools=ToolRegistry([tool]), lease_s=0.6) as fleet:
+    async with working(SCRIPT, tools=[tool], times=Times(lease_s=0.6)) as fleet:
         run = await fleet.start("go", spec=CLERK)
         await started(tool)
         dead = next(t for t in asyncio.all_tasks() if t.get_name() == tool.keys[0])
@@ -109,7 +103,7 @@ async def test_calls_that_find_no_place_wait_in_the_queue_and_lose_no_attempt() 
         return [call("free", "{}")] if last.content == "free" else [one]
 
     spec = AgentSpec(tools=("odd", "free"))
-    async with working(turn, tools=ToolRegistry([full, free])) as fleet:
+    async with working(turn, tools=[full, free]) as fleet:
         runs = [await fleet.start("full", spec=spec) for _ in range(12)]
         await asyncio.wait_for(gate.entered.wait(), 10)
         # The toolbox has 8 slots: those that wait must not hold all of them.
@@ -123,7 +117,7 @@ async def test_calls_that_find_no_place_wait_in_the_queue_and_lose_no_attempt() 
 
 async def test_a_run_ends_at_its_timeout_while_a_tool_hangs() -> None:
     tool = ScriptedTool(do=hang, timeout_s=0.2, effect=Effect.PURE)
-    async with working(SCRIPT, tools=ToolRegistry([tool])) as fleet:
+    async with working(SCRIPT, tools=[tool]) as fleet:
         run = await fleet.start("go", spec=CLERK, timeout_ms=100)
         ended = await fleet.ended(run)
     assert ended.error is not None
@@ -131,7 +125,7 @@ async def test_a_run_ends_at_its_timeout_while_a_tool_hangs() -> None:
 
 
 async def test_a_tool_that_is_gone_is_told_to_the_model() -> None:
-    async with working(SCRIPT, tools=ToolRegistry([])) as fleet:
+    async with working(SCRIPT, tools=[]) as fleet:
         result = await finished(fleet, await fleet.start("go", spec=CLERK))
     assert not result.ok
     assert "no tool 'odd'" in result.content
