@@ -1,4 +1,7 @@
-"""Opens everything a process needs, in one lifespan. The only importer of adapters."""
+"""Opens everything a process needs, in one lifespan.
+
+Only this and `tool_composition` import adapters.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from orchestrator.adapters.authenticators import ApiKeyAuthenticator, OpenAuthenticator
-from orchestrator.adapters.builtin_tools import builtin_tools
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.adapters.triton import TritonConnection, TritonLanguageModel, TritonRouter
 from orchestrator.api.agents import Agents
@@ -38,6 +39,7 @@ from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
 from orchestrator.settings import Settings, Toolbox, Worker
 from orchestrator.telemetry.metrics import ProcessMetrics
+from orchestrator.tool_composition import ToolSetupError, open_tools, runner_settings
 from orchestrator.toolbox.call import CallSettings, ToolCallHandler
 from orchestrator.toolbox.dispatch import ToolDispatcher
 from orchestrator.toolbox.runner import ToolRunner
@@ -67,8 +69,12 @@ async def serve_api(settings: Settings, stopping: asyncio.Event) -> None:
         ServeError: the address is taken, or the settings contradict each other.
     """
     with _metrics("api", settings.api.metrics_port) as metrics:
-        async with _state(settings) as state, _models(settings) as models:
-            server = _api_server(settings, state, models, metrics)
+        async with (
+            _tools(settings) as tools,  # first: what is set up wrongly is said at once
+            _state(settings) as state,
+            _models(settings) as models,
+        ):
+            server = _api_server(settings, state, models, tools, metrics)
             try:
                 await server.start()
             except FleetError as error:
@@ -84,12 +90,16 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
     """Carries out inference steps until `stopping` is set, then finishes those in hand."""
     section = settings.worker
     with _metrics("worker", section.metrics_port) as metrics:
-        async with _state(settings) as state, _models(settings) as models:
+        async with (
+            _tools(settings) as tools,  # first: what is set up wrongly is said at once
+            _state(settings) as state,
+            _models(settings) as models,
+        ):
             counted = ExecutionMetrics(metrics.registry)
             handler = StepHandler(
                 runs=state.runs,
                 agents=AgentBook(state.agents),
-                tools=_tools(settings),
+                tools=tools,
                 classifier=models.router,
                 language=models.language,
                 catalogue=settings.models,
@@ -114,9 +124,12 @@ async def serve_toolbox(settings: Settings, stopping: asyncio.Event) -> None:
     """Carries out tool calls until `stopping` is set, then finishes those in hand."""
     section = settings.toolbox
     with _metrics("toolbox", section.metrics_port) as metrics:
-        async with _state(settings) as state:
+        async with (
+            _tools(settings, calling=True) as tools,
+            _state(settings) as state,
+        ):
             counted = ExecutionMetrics(metrics.registry)
-            handler = _tool_handler(settings, state, _tools(settings), counted)
+            handler = _tool_handler(settings, state, tools, counted)
             await _work(
                 kind=WorkKind.TOOL,
                 state=state,
@@ -136,7 +149,7 @@ def _tool_handler(
         runs=state.runs,
         agents=agents,
         tools=tools,
-        runner=ToolRunner(tools),
+        runner=ToolRunner(tools, runner_settings(settings)),
         metrics=counted,
         settings=CallSettings(
             run_timeout_s=timeout_s,
@@ -182,9 +195,12 @@ async def _work(
 
 
 def _api_server(
-    settings: Settings, state: State, models: Models, metrics: ProcessMetrics
+    settings: Settings,
+    state: State,
+    models: Models,
+    tools: ToolRegistry,
+    metrics: ProcessMetrics,
 ) -> ApiServer:
-    tools = _tools(settings)
     agents = Agents(state.agents, tools=tools, catalogue=settings.models, builtin=_builtin_agents())
     timeout_ms = round(settings.worker.run_timeout_s * 1000)
     runs = Runs(state, agents=agents, timeout_ms=timeout_ms)
@@ -222,19 +238,14 @@ def _builtin_agents() -> dict[str, AgentSpec]:
     return {fields.pop("name"): AgentSpec.model_validate(fields)}
 
 
-def _tools(settings: Settings) -> ToolRegistry:
-    file = settings.toolbox.lookup_file
-    return ToolRegistry([builtin_tools(records=None if file is None else _records(file))])
-
-
-def _records(file: Path) -> dict[str, Any]:
-    try:
-        records = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ServeError(f"toolbox.lookup_file {file} can't be read: {error}") from None
-    if not isinstance(records, dict):
-        raise ServeError(f"toolbox.lookup_file {file} must hold one JSON object: key -> record")
-    return records
+@asynccontextmanager
+async def _tools(settings: Settings, *, calling: bool = False) -> AsyncIterator[ToolRegistry]:
+    async with AsyncExitStack() as opened:
+        try:
+            tools = await opened.enter_async_context(open_tools(settings, calling=calling))
+        except ToolSetupError as error:
+            raise ServeError(str(error)) from None
+        yield tools
 
 
 @asynccontextmanager

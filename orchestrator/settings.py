@@ -10,9 +10,18 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,6 +29,7 @@ from pydantic_settings import (
 )
 
 from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.tools import Effect
 
 CONFIG_FILE = "fleet.toml"
 _OTHER_VARIABLES = {"FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_PYTHON", "FLEET_STACK"}
@@ -61,6 +71,96 @@ class Toolbox(_Section):
     grace_s: float = Field(default=5.0, ge=0)
     sub_run_depth: int = Field(default=4, ge=0, le=16)  # runs that runs start
     lookup_file: Path | None = None  # JSON object of records; None: the support desk's
+
+
+class Retry(_Section):
+    """Tries of one tool call in all, and the full-jitter waits between."""
+
+    max_attempts: int = Field(default=3, ge=1, le=5)
+    base_s: float = Field(default=0.5, gt=0, le=60)
+    cap_s: float = Field(default=10.0, gt=0, le=300)
+
+
+class PythonTool(_Section):
+    """`function` is `module:function`. What is not set here is as the function declares it."""
+
+    function: str = Field(pattern=r"^[\w.]+:[\w.]+$")
+    effect: Effect | None = None
+    timeout_s: float | None = Field(default=None, gt=0, le=3600)
+    concurrency: int | None = Field(default=None, ge=0)
+    needs_approval: bool | None = None
+    retry: Retry | None = None
+
+
+class Secret(_Section):
+    """A value that is read from the environment or a file, after `prefix`."""
+
+    env: str = ""
+    file: Path | None = None
+    prefix: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Secret:
+        if bool(self.env) == bool(self.file):
+            raise ValueError("must name either env or file")
+        return self
+
+
+class HttpTool(_Section):
+    """`{name}` in the path of `url` is that argument; the others go to the body or the query."""
+
+    url: str
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    arguments: Literal["body", "query"] | None = None  # None: query for GET and DELETE
+    description: str = Field(min_length=1)
+    parameters: Mapping[str, Any]
+    headers: Mapping[str, SecretStr | Secret] = Field(default_factory=dict)
+    effect: Effect = Effect.AT_MOST_ONCE
+    timeout_s: float = Field(default=10.0, gt=0, le=3600)
+    concurrency: int = Field(default=0, ge=0)
+    needs_approval: bool = False
+    retry: Retry = Retry()
+    redirects: int = Field(default=0, ge=0, le=5)
+    max_response_bytes: int = Field(default=1_048_576, ge=1_024, le=64 * 1_048_576)
+
+
+ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+class Tools(_Section):
+    """`hosts` may be called when their addresses are public, `internal_hosts` in any case."""
+
+    max_output_bytes: int = Field(default=16_384, ge=256, le=1_048_576)
+    threads: int = Field(default=32, ge=2, le=1024)
+    breaker_failures: int = Field(default=5, ge=1)
+    breaker_rest_s: float = Field(default=30.0, gt=0)
+    entry_points: bool = True
+    hosts: tuple[str, ...] = ()
+    internal_hosts: tuple[str, ...] = ()
+    python: Mapping[ToolName, PythonTool] = Field(default_factory=dict)
+    http: Mapping[ToolName, HttpTool] = Field(default_factory=dict)
+
+    @field_validator("hosts")
+    @classmethod
+    def _bare(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            if not host or set(host) & set("/@*: "):
+                raise ValueError(f"{host!r} must be a host's name, with no port and no *")
+        return tuple(host.lower() for host in hosts)
+
+    @field_validator("internal_hosts")
+    @classmethod
+    def _with_port(cls, hosts: tuple[str, ...]) -> tuple[str, ...]:
+        for host in hosts:
+            name, _, port = host.rpartition(":")
+            if not name or set(name) & set("/@* ") or not port.isdigit():
+                raise ValueError(f"{host!r} must be written host:port, with no *")
+        return tuple(host.lower() for host in hosts)
+
+    @property
+    def internal(self) -> frozenset[tuple[str, int]]:
+        parts = (host.rpartition(":") for host in self.internal_hosts)
+        return frozenset((name.strip("[]"), int(port)) for name, _, port in parts)
 
 
 class Redis(_Section):
@@ -108,6 +208,7 @@ class Settings(BaseSettings):
     api: Api = Api()
     worker: Worker = Worker()
     toolbox: Toolbox = Toolbox()
+    tools: Tools = Tools()
     redis: Redis = Redis()
     triton: Triton = Triton()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)

@@ -14,6 +14,7 @@ _COMMANDS = {
     "dlq": ("dlq", "Runs that were tried in vain: list, show, redrive, purge."),
     "models": ("models", "The catalogue of language models."),
     "agents": ("agents", "Store agents."),
+    "tools": ("tools", "The tools that agents may be given."),
     "triton": ("triton", "Validate model repositories."),
     "demo": ("demo", "Hold a short conversation and check every answer."),
     "serve": ("serve", "Run one process: api, worker or toolbox."),

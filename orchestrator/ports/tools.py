@@ -48,8 +48,9 @@ class ToolRegistry:
     def specs(self) -> Mapping[str, ToolSpec]:
         """Every tool by its name. A source's tools may come and go with its server."""
         found: dict[str, ToolSpec] = {}
-        for source in reversed(self._sources):
-            found.update(source.specs())
+        for source in self._sources:
+            for name, spec in source.specs().items():
+                found.setdefault(name, spec)
         return found
 
     def select(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:

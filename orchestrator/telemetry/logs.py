@@ -12,4 +12,6 @@ def configure_logging(role: str, level: str) -> None:
         format=f"%(asctime)s {role} %(levelname)s %(name)s: %(message)s",
         force=True,
     )
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # HTTP clients log addresses with their arguments, and headers with their secrets.
+    for name in ("asyncio", "httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 
 class PlacesTaken(Exception):
     """No place became free: the call has not begun."""
 
 
-class Places:
-    """`limit` 0 is no limit. A waiting call holds a slot of the toolbox, so few may wait."""
+@dataclass(slots=True)
+class WaitingRoom:
+    """A waiting call holds a slot of the toolbox, so only few may wait, for all tools together."""
 
-    def __init__(self, limit: int, max_waiting: int) -> None:
+    seats: int
+    taken: int = 0
+
+
+class Places:
+    """At most `limit` calls of one tool at once; 0 is no limit."""
+
+    def __init__(self, limit: int, room: WaitingRoom) -> None:
         self._free = asyncio.Semaphore(limit) if limit else None
-        self._max_waiting = max_waiting
-        self._waiting = 0
+        self._room = room
 
     @asynccontextmanager
     async def taken(self, *, until: float) -> AsyncIterator[None]:
@@ -29,17 +37,23 @@ class Places:
         if self._free is None:
             yield
             return
-        if self._free.locked() and self._waiting >= self._max_waiting:
-            raise PlacesTaken
-        self._waiting += 1
-        try:
-            async with asyncio.timeout_at(until):
-                await self._free.acquire()
-        except TimeoutError:
-            raise PlacesTaken from None
-        finally:
-            self._waiting -= 1
+        if self._free.locked():
+            await self._wait(self._free, until)
+        else:
+            await self._free.acquire()  # at once: none waits while one is free
         try:
             yield
         finally:
             self._free.release()
+
+    async def _wait(self, free: asyncio.Semaphore, until: float) -> None:
+        if self._room.taken >= self._room.seats:
+            raise PlacesTaken
+        self._room.taken += 1
+        try:
+            async with asyncio.timeout_at(until):
+                await free.acquire()
+        except TimeoutError:
+            raise PlacesTaken from None
+        finally:
+            self._room.taken -= 1

@@ -15,20 +15,21 @@ from orchestrator.ports.tools import ToolRegistry
 from orchestrator.toolbox.arguments import ArgumentReader, BadArguments, BadSchema
 from orchestrator.toolbox.decision import Busy
 from orchestrator.toolbox.output import DEFAULT_MAX_BYTES, shown
-from orchestrator.toolbox.places import Places, PlacesTaken
+from orchestrator.toolbox.places import Places, PlacesTaken, WaitingRoom
 
 log = logging.getLogger(__name__)
-
-GRACE_S = 0.5
-"""A source knows best what became of its call: it gets this much longer to say it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSettings:
-    """`max_waiting` calls of one tool may wait for a place; more are handed back to the queue."""
+    """`max_waiting` calls may wait for a place at their tool; more go back to the queue.
+
+    A source knows best what became of its call: after the timeout it has `grace_s` to say it.
+    """
 
     max_output_bytes: int = DEFAULT_MAX_BYTES
-    max_waiting: int = 8
+    max_waiting: int = 2
+    grace_s: float = 0.5
     breaker: BreakerPolicy = BreakerPolicy()
 
 
@@ -44,6 +45,7 @@ class ToolRunner:
         self._settings = settings
         self._now = now
         self._arguments = ArgumentReader()
+        self._room = WaitingRoom(settings.max_waiting)
         self._places: dict[str, Places] = {}
         self._breakers: dict[str, Breaker] = {}
 
@@ -61,9 +63,7 @@ class ToolRunner:
         call = call.model_copy(update={"arguments_json": written})
         timeout_s = min(spec.timeout_s, remaining_s)
         ends = asyncio.get_running_loop().time() + timeout_s
-        places = self._places.setdefault(
-            call.name, Places(spec.concurrency, self._settings.max_waiting)
-        )
+        places = self._places.setdefault(call.name, Places(spec.concurrency, self._room))
         try:
             async with places.taken(until=ends):
                 left_s = ends - asyncio.get_running_loop().time()
@@ -98,7 +98,7 @@ class ToolRunner:
 
     async def _called(self, call: ToolCall, key: str, timeout_s: float) -> ToolResult:
         try:
-            async with asyncio.timeout(timeout_s + GRACE_S):
+            async with asyncio.timeout(timeout_s + self._settings.grace_s):
                 return await self._tools.call(call, key=key, timeout_s=timeout_s)
         except TimeoutError:
             return failure(f"{call.name} took longer than {timeout_s:.3g} s", Outcome.UNKNOWN)

@@ -79,7 +79,8 @@ def test_what_was_admitted_before_it_opened_no_longer_counts() -> None:
     clock.now += 10.0
     probe = admitted(breaker)
     breaker.succeeded(late)
-    assert breaker.circuit is Circuit.HALF_OPEN
+    breaker.withdrawn(late)
+    assert isinstance(breaker.admit(), Resting)
     breaker.failed(late)
     breaker.succeeded(probe)
     assert breaker.circuit is Circuit.CLOSED

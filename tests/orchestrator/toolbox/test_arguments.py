@@ -134,6 +134,7 @@ def test_a_schema_that_can_not_be_used_is_refused_when_loaded(
     assert why in str(refused.value)
 
 
+READER, NESTED_SPEC = ArgumentReader(), spec(NESTED)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -143,9 +144,8 @@ JSON = st.recursive(
 
 @given(st.text() | JSON.map(json.dumps))
 def test_anything_is_read_or_refused(written: str) -> None:
-    reader = ArgumentReader()
     try:
-        taken = reader.read(spec(NESTED), written)
+        taken = READER.read(NESTED_SPEC, written)
     except BadArguments:
         return
     assert isinstance(json.loads(taken), dict)
