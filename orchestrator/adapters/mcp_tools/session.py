@@ -1,0 +1,240 @@
+"""One server's session: opened, checked, shared by all calls, and opened anew when it breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import mcp_types
+from mcp import Client, MCPError
+from mcp.client import IncomingMessage, InputRequiredRoundsExceededError, Transport
+from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
+from pydantic import ValidationError
+
+from orchestrator.adapters.mcp_tools.http import OpenHttp, http_client, http_transport
+from orchestrator.adapters.mcp_tools.listing import list_all, tool_digest
+from orchestrator.adapters.mcp_tools.observer import McpObserver
+from orchestrator.adapters.mcp_tools.process import StartFailure
+from orchestrator.adapters.mcp_tools.results import from_error, from_result
+from orchestrator.adapters.mcp_tools.server import McpServer, StdioEndpoint
+from orchestrator.adapters.mcp_tools.stdio import stdio_transport
+from orchestrator.adapters.mcp_tools.wire import Fault
+from orchestrator.domain.tools import Outcome, ToolResult
+
+KEY_META = "agent-fleet/idempotency-key"
+
+_CONNECT_S = 60.0  # a first start may download the server
+_CHECK_S = 20.0
+_WAIT_S = 5.0  # of a call, for a session that is being opened
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 30.0
+_CALM_S = 60.0  # a session that held for so long starts the waits over
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Link:
+    """A session that is open. `news` is set when it ended, or its tools may have changed."""
+
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
+    client: Client | None = None
+
+    def end(self) -> None:
+        self.ended = True
+        self.news.set()
+
+    async def hear(self, message: IncomingMessage) -> None:
+        if isinstance(message, mcp_types.ToolListChangedNotification):
+            self.news.set()
+
+
+@asynccontextmanager
+async def open_link(server: McpServer, open_http: OpenHttp) -> AsyncIterator[Link]:
+    """Requests of the server's own (sampling, elicitation, roots) are refused."""
+    link = Link()
+    async with AsyncExitStack() as opened:
+        transport: Transport
+        if isinstance(server.endpoint, StdioEndpoint):
+            transport = stdio_transport(server.endpoint, server.name, link.end)
+        else:
+            network = open_http(server.endpoint)
+            http = await opened.enter_async_context(http_client(server.endpoint, network))
+            transport = http_transport(server.endpoint, http)
+        client = Client(
+            transport,
+            message_handler=link.hear,
+            client_info=mcp_types.Implementation(name="agent-fleet", version="1"),
+            cache=None,
+        )
+        link.client = await opened.enter_async_context(client)
+        yield link
+
+
+class ServerSession:
+    def __init__(
+        self,
+        server: McpServer,
+        pins: Mapping[str, str],
+        open_http: OpenHttp,
+        observer: McpObserver,
+    ) -> None:
+        """`pins` are the digests of the tools that are offered, by the server's names for them."""
+        self._server = server
+        self._pins = pins
+        self._open_http = open_http
+        self._observer = observer
+        self._link: Link | None = None
+        self._settled = asyncio.Event()  # not set while a session is opened or checked
+        self._refused: Mapping[str, str] = {}
+        self._random = random.Random()  # noqa: S311 - spreads the load
+
+    async def run(self) -> None:
+        """Keeps a session open until it is cancelled."""
+        clock = asyncio.get_running_loop().time
+        ceiling = _FIRST_WAIT_S
+        while True:
+            began = clock()
+            why = await self._hold()
+            _log.warning("MCP server %s: %s; it is tried again", self._server.name, why)
+            if clock() - began > _CALM_S:
+                ceiling = _FIRST_WAIT_S
+            await asyncio.sleep(self._random.uniform(0, ceiling))
+            ceiling = min(_LONGEST_WAIT_S, ceiling * 2)
+
+    async def call(self, name: str, arguments: dict[str, Any], key: str) -> ToolResult:
+        link = await self._ready()
+        if link is None or link.client is None:
+            return ToolResult(
+                Outcome.TRANSIENT, f"the MCP server {self._server.name!r} is not up; try again"
+            )
+        if name in self._refused:
+            return ToolResult(Outcome.FAILED, self._refused[name])
+        # The SDK's type names only the keys of the specification, which allows others.
+        meta: Any = {KEY_META: key}
+        try:
+            return from_result(await link.client.call_tool(name, arguments, meta=meta))
+        except MCPError as error:
+            self._heed(link, error.code)
+            return from_error(error.error)
+        except InputRequiredRoundsExceededError:
+            return ToolResult(Outcome.FAILED, "the tool asks for input, which it can't be given")
+        except (RuntimeError, ValidationError):
+            return ToolResult(
+                Outcome.FAILED, "the tool ran, but its answer does not have the form it promises"
+            )
+
+    def _heed(self, link: Link, code: int) -> None:
+        """A fault of one call may be the server's: have the session looked at."""
+        if code == Fault.SESSION_LOST:
+            link.end()
+        elif code in {Fault.NOT_SENT, Fault.BROKEN, mcp_types.CONNECTION_CLOSED}:
+            link.news.set()
+
+    async def _ready(self) -> Link | None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_WAIT_S):
+                await self._settled.wait()
+        link = self._link
+        return link if self._settled.is_set() and link and not link.ended else None
+
+    async def _hold(self) -> str:
+        """Opens a session and keeps it; returns why it ended."""
+        self._settled.clear()
+        try:
+            await self._keep()
+        except TimeoutError:
+            return "it does not answer"
+        except (StartFailure, MCPError) as error:
+            return str(error)
+        except Exception as error:  # noqa: BLE001 - whatever breaks, the next try is due
+            return f"its session broke ({_names(error)})"
+        else:
+            return "its session ended"
+        finally:
+            self._link = None
+            self._settled.set()
+            self._observer.connected(self._server.name, up=False)
+
+    async def _keep(self) -> None:
+        async with AsyncExitStack() as opened:
+            async with asyncio.timeout(_CONNECT_S):
+                link = await opened.enter_async_context(open_link(self._server, self._open_http))
+                await self._check(link)
+            await opened.enter_async_context(self._following(link))
+            self._link = link
+            self._observer.connected(self._server.name, up=True)
+            _log.info("MCP server %s is up", self._server.name)
+            await self._watch(link)
+
+    async def _watch(self, link: Link) -> None:
+        while not link.ended:
+            self._settled.set()
+            await link.news.wait()
+            link.news.clear()
+            self._settled.clear()
+            if not link.ended:
+                async with asyncio.timeout(_CHECK_S):
+                    await self._check(link)
+
+    async def _check(self, link: Link) -> None:
+        """Compares what the server offers with what was pinned."""
+        assert link.client is not None
+        listed = {tool.name: tool_digest(tool) for tool in await list_all(link.client)}
+        before, server = self._refused, self._server.name
+        self._refused = {
+            name: _refusal(server, name, pin, listed.get(name))
+            for name, pin in self._pins.items()
+            if listed.get(name) != pin
+        }
+        for name in self._refused.keys() - before.keys():
+            _log.warning("MCP server %s: tool %s: %s", server, name, self._refused[name])
+            self._observer.refused(server, name)
+
+    @asynccontextmanager
+    async def _following(self, link: Link) -> AsyncIterator[None]:
+        following = asyncio.create_task(self._follow(link))
+        try:
+            yield
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+    async def _follow(self, link: Link) -> None:
+        """Since 2026-07-28 a server tells of changes only those who listen."""
+        assert link.client is not None
+        tools = link.client.server_capabilities.tools
+        if tools is None or not tools.list_changed:
+            return
+        while True:
+            with suppress(SubscriptionLost, MCPError):
+                try:
+                    async with link.client.listen(tools_list_changed=True) as changes:
+                        async for _ in changes:
+                            link.news.set()
+                except ListenNotSupportedError:
+                    return
+            # What changed while nobody listened is seen by looking.
+            await asyncio.sleep(self._random.uniform(0, _LONGEST_WAIT_S))
+            link.news.set()
+
+
+def _refusal(server: str, name: str, pin: str, found: str | None) -> str:
+    if found is None:
+        return f"the MCP server {server!r} does not have the tool {name!r} any more"
+    return (
+        f"the tool {name!r} of the MCP server {server!r} is not called: it is {found} now, and "
+        f"{pin} was pinned; `fleet tools pin {server}` shows what it is"
+    )
+
+
+def _names(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return ", ".join(_names(each) for each in error.exceptions)
+    return type(error).__name__
