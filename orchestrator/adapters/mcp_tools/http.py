@@ -90,11 +90,11 @@ async def _read(request: httpx2.Request, response: httpx2.Response) -> httpx2.Re
         await response.aclose()
     if body is None:
         return _fault(Fault.OVERSIZE, "the answer is too large")
+    if response.status_code == 404 and "mcp-session-id" in request.headers:
+        return _fault(Fault.SESSION_LOST, "the server does not know the session any more")
     if kind.startswith("application/json") and (response.is_success or _is_error(body)):
         return httpx2.Response(response.status_code, headers=_kept(response), content=body)
-    if response.is_success:
-        return _fault(Fault.UNREADABLE, f"the answer is of type {kind[:40]!r}")
-    return _by_status(request, response)
+    return _by_status(response, kind)
 
 
 async def _bounded(response: httpx2.Response) -> bytes | None:
@@ -119,16 +119,14 @@ def _is_error(body: bytes) -> bool:
     return isinstance(answer, dict) and isinstance(answer.get("error"), dict)
 
 
-def _by_status(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
+def _by_status(response: httpx2.Response, kind: str) -> httpx2.Response:
     status = response.status_code
     said = f"the server answered HTTP {status}"
-    if status == 404 and "mcp-session-id" in request.headers:
-        return _fault(Fault.SESSION_LOST, said)
+    if response.is_success:
+        return _fault(Fault.UNREADABLE, f"{said} with {kind[:40] or 'nothing'}")
     if status in {429, 503}:
         return _fault(Fault.BUSY, said, retry_after_s=_wait(response))
-    if status >= 500:
-        return _fault(Fault.SERVER_ERROR, said)
-    return _fault(Fault.REFUSED, said)
+    return _fault(Fault.SERVER_ERROR if status >= 500 else Fault.REFUSED, said)
 
 
 def _wait(response: httpx2.Response) -> float:

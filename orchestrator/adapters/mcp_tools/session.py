@@ -33,6 +33,7 @@ _CHECK_S = 20.0
 _WAIT_S = 5.0  # of a call, for a session that is being opened
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
+_SAID_CHARS = 200
 _CALM_S = 60.0  # a session that held for so long starts the waits over
 
 _log = logging.getLogger(__name__)
@@ -149,12 +150,8 @@ class ServerSession:
         self._settled.clear()
         try:
             await self._keep()
-        except TimeoutError:
-            return "it does not answer"
-        except (StartFailure, MCPError) as error:
-            return str(error)
         except Exception as error:  # noqa: BLE001 - whatever breaks, the next try is due
-            return f"its session broke ({_names(error)})"
+            return why_broken(error)
         else:
             return "its session ended"
         finally:
@@ -187,14 +184,14 @@ class ServerSession:
         """Compares what the server offers with what was pinned."""
         assert link.client is not None
         listed = {tool.name: tool_digest(tool) for tool in await list_all(link.client)}
-        before, server = self._refused, self._server.name
+        before, server = self._refused.keys(), self._server.name
         self._refused = {
             name: _refusal(server, name, pin, listed.get(name))
             for name, pin in self._pins.items()
             if listed.get(name) != pin
         }
-        for name in self._refused.keys() - before.keys():
-            _log.warning("MCP server %s: tool %s: %s", server, name, self._refused[name])
+        for name in self._refused.keys() - before:
+            _log.warning("%s", self._refused[name])
             self._observer.refused(server, name)
 
     @asynccontextmanager
@@ -234,7 +231,14 @@ def _refusal(server: str, name: str, pin: str, found: str | None) -> str:
     )
 
 
-def _names(error: BaseException) -> str:
+def why_broken(error: BaseException) -> str:
+    """What a person should read: our own reason, the server's, or just the kind of error."""
     if isinstance(error, BaseExceptionGroup):
-        return ", ".join(_names(each) for each in error.exceptions)
-    return type(error).__name__
+        return "; ".join(dict.fromkeys(why_broken(each) for each in error.exceptions))
+    if isinstance(error, StartFailure):
+        return str(error)
+    if isinstance(error, MCPError):
+        return f"it says {error.message[:_SAID_CHARS]!r}"
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    return f"its session broke ({type(error).__name__})"
