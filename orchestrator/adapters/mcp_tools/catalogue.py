@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from orchestrator.adapters.mcp_tools.pins import PinnedTool, outside_references, read_pins
+from orchestrator.adapters.mcp_tools.pins import PinnedTool, read_pins
 from orchestrator.adapters.mcp_tools.server import McpServer
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.errors import AlreadyExists
@@ -73,8 +73,6 @@ def _pinned(server: McpServer) -> Iterable[PinnedTool]:
             why = f"{server.schema_file} does not have its schema"
         elif tool.digest != pin:
             why = f"{server.schema_file} has another schema than the one pinned"
-        elif outside := next(outside_references(tool.input_schema), None):
-            why = f"its schema refers to {outside!r}, which is not part of it"
         else:
             yield tool
             continue

@@ -19,13 +19,15 @@ from orchestrator.adapters.mcp_tools.server import HttpEndpoint
 from orchestrator.adapters.mcp_tools.wire import MAX_MESSAGE_BYTES, Fault
 
 OpenHttp = Callable[[HttpEndpoint], httpx2.AsyncBaseTransport]
+"""Opens the way to a server. An address that may not be reached is refused by an exception of
+its own, one that is not httpx2's, before anything is sent."""
 
 _CONNECT_S = 5.0
 _NOTICE_S = 5.0  # the SDK sends nothing else while a notification is on its way
 _SILENCE_S = 300.0  # a call ends by its own timeout long before
 _LONGEST_WAIT_S = 300.0
 
-_NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_SAID_CHARS = 200
 
 
 def http_client(endpoint: HttpEndpoint, network: httpx2.AsyncBaseTransport) -> httpx2.AsyncClient:
@@ -58,10 +60,14 @@ class FaultTransport(httpx2.AsyncBaseTransport):
             response = await self._network.handle_async_request(request)
             if expects_answer:
                 return await _read(request, response)
-        except _NOT_SENT:
+        except httpx2.PoolTimeout:
+            fault = _fault(Fault.BUSY, "all connections to the server are in use")
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
             fault = _fault(Fault.NOT_SENT, "the server can't be reached")
         except httpx2.TransportError:
             fault = _fault(Fault.BROKEN, "the connection broke")
+        except Exception as refused:  # noqa: BLE001 - the network's own, see OpenHttp
+            fault = _fault(Fault.REFUSED, str(refused)[:_SAID_CHARS])
         else:
             return response
         return fault if expects_answer else httpx2.Response(202)

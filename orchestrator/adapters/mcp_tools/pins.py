@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,17 +75,3 @@ def write_pins(file: Path, tools: Iterable[PinnedTool]) -> None:
     half = file.with_name(f"{file.name}.new")
     half.write_text(text, "utf-8")
     half.replace(file)
-
-
-def outside_references(schema: object) -> Iterator[str]:
-    """References of a JSON Schema that would be fetched from elsewhere."""
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in {"$ref", "$dynamicRef"} and isinstance(value, str):
-                if not value.startswith("#"):
-                    yield value
-            else:
-                yield from outside_references(value)
-    elif isinstance(schema, list):
-        for value in schema:
-            yield from outside_references(value)

@@ -8,7 +8,7 @@ from typing import Any
 import mcp_types
 
 from orchestrator.adapters.mcp_tools.wire import MAX_MESSAGE_BYTES, Fault
-from orchestrator.domain.tools import Outcome, ToolResult
+from orchestrator.domain.tools import Outcome, ToolResult, failure
 
 _NAME_CHARS = 200
 
@@ -19,33 +19,28 @@ def from_result(result: mcp_types.CallToolResult) -> ToolResult:
     structured = result.structured_content
     if structured is not None and not _carried(structured, texts):
         parts.append(json.dumps(structured, ensure_ascii=False))
-    outcome = Outcome.FAILED if result.is_error else Outcome.OK
-    if result.is_error and not any(parts):
-        parts = ["the tool failed and does not say why"]
-    return ToolResult(outcome, "\n".join(parts))
+    said = "\n".join(parts)
+    if result.is_error:
+        return failure(said or "the tool failed and does not say why")
+    return ToolResult(Outcome.OK, said)
 
 
 def from_error(error: mcp_types.ErrorData) -> ToolResult:
     """What an error says of the call; an error of the server's own is the tool's failure."""
     match error.code:
-        case Fault.NOT_SENT | Fault.SESSION_LOST:
-            return ToolResult(Outcome.TRANSIENT, f"the tool can't be reached: {error.message}")
-        case Fault.BUSY:
-            return ToolResult(Outcome.TRANSIENT, error.message, retry_after_s=_wait(error.data))
+        case Fault.NOT_SENT | Fault.SESSION_LOST | Fault.BUSY:
+            return failure(error.message, Outcome.TRANSIENT, retry_after_s=_wait(error.data))
         case Fault.OVERSIZE:
-            return ToolResult(
-                Outcome.FAILED,
-                f"the tool ran, but answered with more than {MAX_MESSAGE_BYTES} bytes, "
-                "which are not read: ask it for less",
-            )
+            most = f"{MAX_MESSAGE_BYTES} bytes, and no more is read: ask it for less"
+            return failure(f"the tool ran, but answered with more than {most}")
         case Fault.UNREADABLE:
-            return ToolResult(Outcome.FAILED, f"the tool ran, but {error.message}")
+            return failure(f"the tool ran, but {error.message}")
         case Fault.BROKEN | Fault.SERVER_ERROR | mcp_types.CONNECTION_CLOSED:
-            return ToolResult(Outcome.UNKNOWN, f"the call was cut off: {error.message}")
+            return failure(f"the call was cut off: {error.message}", Outcome.UNKNOWN)
         case mcp_types.REQUEST_TIMEOUT | mcp_types.PARSE_ERROR:
-            return ToolResult(Outcome.UNKNOWN, error.message)
+            return failure(error.message, Outcome.UNKNOWN)
         case _:
-            return ToolResult(Outcome.FAILED, error.message)
+            return failure(error.message)
 
 
 def _wait(data: Any) -> float:
