@@ -38,6 +38,7 @@ from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
 from orchestrator.settings import Settings, Toolbox, Worker
+from orchestrator.telemetry.mcp_servers import McpMetrics
 from orchestrator.telemetry.metrics import ProcessMetrics
 from orchestrator.tool_composition import ToolSetupError, open_tools, runner_settings
 from orchestrator.toolbox.call import CallSettings, ToolCallHandler
@@ -125,7 +126,7 @@ async def serve_toolbox(settings: Settings, stopping: asyncio.Event) -> None:
     section = settings.toolbox
     with _metrics("toolbox", section.metrics_port) as metrics:
         async with (
-            _tools(settings, calling=True) as tools,
+            _tools(settings, McpMetrics(metrics.registry)) as tools,
             _state(settings) as state,
         ):
             counted = ExecutionMetrics(metrics.registry)
@@ -239,10 +240,15 @@ def _builtin_agents() -> dict[str, AgentSpec]:
 
 
 @asynccontextmanager
-async def _tools(settings: Settings, *, calling: bool = False) -> AsyncIterator[ToolRegistry]:
+async def _tools(
+    settings: Settings, calling: McpMetrics | None = None
+) -> AsyncIterator[ToolRegistry]:
+    """The tools to show; with `calling`, to call."""
     async with AsyncExitStack() as opened:
         try:
-            tools = await opened.enter_async_context(open_tools(settings, calling=calling))
+            tools = await opened.enter_async_context(
+                open_tools(settings, calling=calling is not None, observer=calling)
+            )
         except ToolSetupError as error:
             raise ServeError(str(error)) from None
         yield tools

@@ -124,6 +124,43 @@ class HttpTool(_Section):
     max_response_bytes: int = Field(default=1_048_576, ge=1_024, le=64 * 1_048_576)
 
 
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$")]
+
+
+class McpServer(_Section):
+    """A program to start (`command`) or a streamable HTTP server to call (`url`).
+
+    `tools` names each tool that may be used, with the digest of what it was when somebody
+    looked at it; `fleet tools pin NAME` prints these lines.
+    """
+
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, SecretStr | Secret] = Field(default_factory=dict)
+    cwd: Path | None = None
+    url: str = ""
+    headers: Mapping[str, SecretStr | Secret] = Field(default_factory=dict)
+    tools: Mapping[str, Digest] = Field(default_factory=dict)
+    schema_file: Path | None = None  # None: mcp/NAME.json in `home`
+    effect: Effect = Effect.AT_MOST_ONCE
+    trust_annotations: bool = False
+    timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    concurrency: int = Field(default=0, ge=0)
+    needs_approval: bool = False
+    retry: Retry = Retry()
+
+    @model_validator(mode="after")
+    def _one_endpoint(self) -> McpServer:
+        if bool(self.command) == bool(self.url):
+            raise ValueError("must name either command or url")
+        if self.url and (self.args or self.env or self.cwd):
+            raise ValueError("args, env and cwd belong to command, not to url")
+        if self.command and self.headers:
+            raise ValueError("headers belong to url, not to command")
+        return self
+
+
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -139,6 +176,7 @@ class Tools(_Section):
     internal_hosts: tuple[str, ...] = ()
     python: Mapping[ToolName, PythonTool] = Field(default_factory=dict)
     http: Mapping[ToolName, HttpTool] = Field(default_factory=dict)
+    mcp: Mapping[ServerName, McpServer] = Field(default_factory=dict)
 
     @field_validator("hosts")
     @classmethod

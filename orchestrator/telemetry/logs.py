@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 
+# Drivers that log addresses with their queries, arguments, answers or the ids of sessions:
+# the MCP SDK, whose session logs as "client", and the HTTP client.
+_INDISCREET = ("mcp", "client", "httpx2", "httpcore2")
+
 
 def configure_logging(role: str, level: str) -> None:
     """Sets up the root logger. Prompts, answers and keys are never logged by our code."""

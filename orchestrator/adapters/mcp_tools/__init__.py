@@ -1,7 +1,7 @@
 """Tools of MCP servers, through the official SDK, on stdio and streamable HTTP."""
 
 from orchestrator.adapters.mcp_tools.observer import McpObserver
-from orchestrator.adapters.mcp_tools.pins import PinnedTool, write_pins
+from orchestrator.adapters.mcp_tools.pins import PinnedTool, read_pins, write_pins
 from orchestrator.adapters.mcp_tools.server import HttpEndpoint, McpServer, StdioEndpoint
 from orchestrator.adapters.mcp_tools.source import McpTools
 
@@ -12,5 +12,6 @@ __all__ = [
     "McpTools",
     "PinnedTool",
     "StdioEndpoint",
+    "read_pins",
     "write_pins",
 ]

@@ -68,19 +68,17 @@ def _pinned(server: McpServer) -> Iterable[PinnedTool]:
         return
     known = read_pins(server.schema_file)
     for name, pin in server.pins.items():
-        tool = known.get(name)
-        if tool is None:
-            why = f"{server.schema_file} does not have its schema"
-        elif tool.digest != pin:
-            why = f"{server.schema_file} has another schema than the one pinned"
-        else:
+        tool = known.get(pin)
+        if tool is not None and tool.name == name:
             yield tool
             continue
         _log.warning(
-            "MCP server %s: tool %s is not offered: %s; see `fleet tools pin %s`",
+            "MCP server %s: tool %s is not offered, since %s has no schema of it with the digest "
+            "%s; `fleet tools pin %s` writes those of today",
             server.name,
             name,
-            why,
+            server.schema_file,
+            pin,
             server.name,
         )
 
@@ -90,6 +88,9 @@ def _spec(name: str, server: McpServer, pinned: PinnedTool) -> ToolSpec:
         schema=ToolSchema(name, pinned.description, dict(pinned.input_schema)),
         effect=_effect(server, pinned),
         timeout_s=server.timeout_s,
+        concurrency=server.concurrency,
+        retry=server.retry,
+        needs_approval=server.needs_approval,
         kind=f"mcp:{server.name}",
     )
 

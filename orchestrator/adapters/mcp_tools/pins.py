@@ -37,7 +37,7 @@ def digest(name: str, description: str, input_schema: Mapping[str, Any]) -> str:
 
 
 def read_pins(file: Path) -> dict[str, PinnedTool]:
-    """The tools of a file that `write_pins` wrote, by name; none when there is no file.
+    """The tools of a file that `write_pins` wrote, by digest; none when there is no file.
 
     Raises:
         InvalidInput: the file can't be read or is something else.
@@ -50,7 +50,7 @@ def read_pins(file: Path) -> dict[str, PinnedTool]:
         raise InvalidInput(
             f"{file} holds no pinned MCP tools ({error}); `fleet tools pin` writes it anew"
         ) from None
-    return {tool.name: tool for tool in tools}
+    return {tool.digest: tool for tool in tools}
 
 
 def _tools(written: Mapping[str, Any]) -> list[PinnedTool]:

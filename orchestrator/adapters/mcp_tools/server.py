@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.domain.tools import Effect
+from orchestrator.domain.tools import Effect, ToolRetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,8 @@ class HttpEndpoint:
 class McpServer:
     """`pins` holds the digest (`sha256:…`) of each tool that may be used, by the server's name
     for it; the schemas they stand for are in `schema_file`. `effect` is that of its tools,
-    unless `trust_annotations` lets the server's own hints say better."""
+    unless `trust_annotations` lets the server's own hints say better. The rest is as in
+    `ToolSpec`, for each of its tools."""
 
     name: str
     endpoint: StdioEndpoint | HttpEndpoint
@@ -43,3 +44,6 @@ class McpServer:
     effect: Effect = Effect.AT_MOST_ONCE
     trust_annotations: bool = False
     timeout_s: float = 30.0
+    concurrency: int = 0
+    retry: ToolRetry = ToolRetry()
+    needs_approval: bool = False
