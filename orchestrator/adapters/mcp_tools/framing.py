@@ -24,6 +24,11 @@ class BoundedLines:
         self._line = bytearray()
         self._oversize = False
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the line that has no end yet."""
+        return len(self._line)
+
     def feed(self, chunk: bytes) -> Iterator[bytes | Oversize]:
         """Yields the lines that `chunk` completes, without their ends; empty ones are left out."""
         *ends, rest = chunk.split(b"\n")

@@ -56,21 +56,29 @@ class FaultTransport(httpx2.AsyncBaseTransport):
             return await self._network.handle_async_request(request)
         expects_answer = "id" in json.loads(request.content)
         request.extensions["timeout"] = _timeouts(_SILENCE_S if expects_answer else _NOTICE_S)
+        answer = await self._exchanged(request, expects_answer)
+        if expects_answer or answer.is_success:
+            return answer
+        await answer.aclose()
+        return httpx2.Response(202)  # nobody waits for what a notification is answered with
+
+    async def _exchanged(self, request: httpx2.Request, expects_answer: bool) -> httpx2.Response:
         try:
             response = await self._network.handle_async_request(request)
-            if expects_answer:
-                return await _read(request, response)
         except httpx2.PoolTimeout:
-            fault = _fault(Fault.BUSY, "all connections to the server are in use")
+            return _fault(Fault.BUSY, "all connections to the server are in use")
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
-            fault = _fault(Fault.NOT_SENT, "the server can't be reached")
+            return _fault(Fault.NOT_SENT, "the server can't be reached")
         except httpx2.TransportError:
-            fault = _fault(Fault.BROKEN, "the connection broke")
+            return _fault(Fault.BROKEN, "the connection broke")
         except Exception as refused:  # noqa: BLE001 - the network's own, see OpenHttp
-            fault = _fault(Fault.REFUSED, str(refused)[:_SAID_CHARS])
-        else:
+            return _fault(Fault.REFUSED, str(refused)[:_SAID_CHARS])
+        if not expects_answer:
             return response
-        return fault if expects_answer else httpx2.Response(202)
+        try:
+            return await _read(request, response)
+        except httpx2.TransportError:
+            return _fault(Fault.BROKEN, "the connection broke")
 
     async def aclose(self) -> None:
         await self._network.aclose()
@@ -82,8 +90,10 @@ def _timeouts(read_s: float | None) -> dict[str, float | None]:
 
 async def _read(request: httpx2.Request, response: httpx2.Response) -> httpx2.Response:
     """The response with its JSON read; event streams are left to be read as they come."""
-    if response.has_redirect_location:
-        return response
+    if response.has_redirect_location:  # the SDK follows it within the origin
+        await response.aclose()
+        where = {"location": response.headers["location"]}
+        return httpx2.Response(response.status_code, headers=where)
     kind = response.headers.get("content-type", "").lower()
     if response.headers.get("content-encoding", "identity") != "identity":
         await response.aclose()
@@ -104,8 +114,9 @@ async def _read(request: httpx2.Request, response: httpx2.Response) -> httpx2.Re
 
 
 async def _bounded(response: httpx2.Response) -> bytes | None:
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.stream:
         body += chunk
         if len(body) > MAX_MESSAGE_BYTES:
             return None
