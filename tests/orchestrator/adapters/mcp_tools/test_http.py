@@ -27,7 +27,7 @@ async def answered(handler: Handler, message: dict[str, Any] = CALL, **headers: 
 
 
 async def fault(handler: Handler, **headers: str) -> tuple[int, Outcome]:
-    body = (await answered(handler, **headers)).json()
+    body = (await answered(handler, CALL, **headers)).json()
     error = mcp_types.ErrorData.model_validate(body["error"])
     return error.code, from_error(error).outcome
 
