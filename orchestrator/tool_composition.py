@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from orchestrator.adapters.builtin_tools import builtin_tools
 from orchestrator.adapters.http_tools import (
+    GuardedTransport,
     HttpTool,
     HttpToolError,
     HttpTools,

@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from orchestrator.cli import main
 from orchestrator.domain.messages import ToolCall
+from orchestrator.domain.tools import Outcome
 from orchestrator.settings import McpServer, Settings, load_settings
 from orchestrator.tool_composition import ToolSetupError, open_tools
+from tests.orchestrator.adapters.mcp_tools.serving import http_server
 
 PROGRAM = Path(__file__).parent / "adapters" / "mcp_tools" / "server_program.py"
 PIN = f"sha256:{'0' * 64}"
@@ -101,6 +103,27 @@ async def test_a_server_that_can_not_be_started_is_told(tmp_path: Path) -> None:
     code, _, said = await _in_thread(tmp_path, "tools", "pin", "other")
     assert code == click.UsageError.exit_code
     assert "the servers are: notes" in said
+
+
+async def test_a_server_over_http_is_reached_only_where_it_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = ToolCall(call_id="1", name="web_add", arguments_json='{"a": 1, "b": 2}')
+    async with http_server(tmp_path) as endpoint:
+        file, place = tmp_path / "fleet.toml", endpoint.url.split("/")[2]
+        home = f"home = '{tmp_path}/home'\n"
+        web = f"[tools.mcp.web]\nurl = '{endpoint.url}'\n"
+        file.write_text(f"{home}[tools]\ninternal_hosts = ['{place}']\n{web}")
+        code, lines, said = await _in_thread(tmp_path, "tools", "pin", "web")
+        assert code == 0, said
+        file.write_text(file.read_text() + lines)
+        async with open_tools(load_settings(file), calling=True) as tools:
+            assert (await tools.call(call, key="k", timeout_s=30)).content == "3"
+        file.write_text(f"{home}[tools]\nhosts = ['127.0.0.1']\n{web}{lines}")
+        async with open_tools(load_settings(file), calling=True) as tools:
+            refused = await tools.call(call, key="k", timeout_s=30)
+    assert refused.outcome is Outcome.TRANSIENT
+    assert "not public" in caplog.text
 
 
 async def _in_thread(folder: Path, *words: str) -> tuple[int, str, str]:
