@@ -60,7 +60,11 @@ def targets(measurements: Measurements) -> dict[str, Figure]:
     A round's share of OpenVINO is taken of the mean of what it did before and after that round.
     """
     loads, unbatched = by_place(measurements.batched), by_place(measurements.unbatched)
-    direct = [statistics.mean(pair) for pair in itertools.pairwise(measurements.direct)]
+    pairs = list(itertools.pairwise(measurements.direct))
+    direct = {
+        "as they come": [(one.in_order + two.in_order) / 2 for one, two in pairs],
+        "sorted by length": [(one.by_length + two.by_length) / 2 for one, two in pairs],
+    }
     figures = {}
     for model in (ROUTER, EMBEDDER):
         rates = [load.throughput for load in loads.get((model, CALLERS), ())]
@@ -69,9 +73,9 @@ def targets(measurements: Measurements) -> dict[str, Figure]:
             figures[f"{model} at {CALLERS}: times without batching"] = Figure.over(
                 rate / other for rate, other in zip(rates, plain, strict=True)
             )
-        if rates and direct:
-            figures[f"{model} at {CALLERS}: share of OpenVINO directly"] = Figure.over(
-                rate / alone for rate, alone in zip(rates, direct, strict=True)
+        for order, alone in direct.items() if rates and pairs else ():
+            figures[f"{model} at {CALLERS}: share of OpenVINO, texts {order}"] = Figure.over(
+                rate / other for rate, other in zip(rates, alone, strict=True)
             )
     if (ROUTER, 1) in loads:
         figures[f"{ROUTER} at 1: p50 ms"] = Figure.over(load.p50_ms for load in loads[ROUTER, 1])
@@ -113,7 +117,7 @@ def plot(path: Path, measurements: Measurements) -> None:
             latencies.plot(callers, [load.p50_ms for load in points], style, label=label)
     if measurements.direct:
         rates.axhline(
-            statistics.median(measurements.direct),
+            statistics.median(one.in_order for one in measurements.direct),
             color="grey",
             linestyle=":",
             label="OpenVINO directly, 32",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.triton import TritonConfig, TritonServer
 from scripts.perf.binary import PerfAnalyzer
-from scripts.perf.direct import direct_throughput
+from scripts.perf.direct import DirectRates, direct_throughput
 from scripts.perf.load import WINDOWS, Load, run_load, write_input_data
 from scripts.perf.repository import (
     Edit,
@@ -59,8 +59,8 @@ class Plan:
 
 @dataclass
 class Measurements:
-    direct: list[float] = field(default_factory=list)
-    """Texts per second of OpenVINO alone, before the first round and after each."""
+    direct: list[DirectRates] = field(default_factory=list)
+    """OpenVINO alone, before the first round and after each."""
     batched: list[Load] = field(default_factory=list)
     """One of each model and number of callers a round, round after round."""
     unbatched: list[Load] = field(default_factory=list)
@@ -89,11 +89,14 @@ async def sweep_router(
     needed = ROUTER_MODELS if ROUTER in plan.models else plan.models
 
     async def direct() -> None:
-        rate = await asyncio.to_thread(
-            direct_throughput, version, texts, WINDOWS * plan.window_ms / 1000
+        rates = await asyncio.to_thread(
+            direct_throughput, version, texts, 2 * WINDOWS * plan.window_ms / 1000
         )
-        tell(f"OpenVINO directly, batch 32: {rate:.0f} texts/s")
-        results.direct.append(rate)
+        tell(
+            f"OpenVINO directly, batch 32: {rates.in_order:.0f} texts/s as they come, "
+            f"{rates.by_length:.0f} sorted by length"
+        )
+        results.direct.append(rates)
 
     async def measure(name: str, url: str, model: str, concurrency: int) -> Load:
         rows = [{"TEXT": text} for text in distinct_texts(plan.texts_per_load, next(series))]
