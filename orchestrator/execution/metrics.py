@@ -20,6 +20,7 @@ class ExecutionMetrics:
 
     def __init__(self, registry: CollectorRegistry, *, named_tenants: int = NAMED_TENANTS) -> None:
         self._tenants = _Names(named_tenants)
+        self._models: dict[str, tuple[Counter, Counter, Counter, Histogram]] = {}
         self.claims = Counter(
             "fleet_items_claimed", "Items claimed", ["kind", "again"], registry=registry
         )
@@ -109,10 +110,19 @@ class ExecutionMetrics:
         self._tools.labels(tool, outcome).inc()
 
     def inferred(self, record: StepRecord) -> None:
-        self._tokens.labels(record.model, "prompt").inc(record.usage.prompt_tokens)
-        self._tokens.labels(record.model, "completion").inc(record.usage.completion_tokens)
-        self._cost.labels(record.model).inc(record.usage.cost_micros)
-        self._ttft.labels(record.model).observe(record.ttft_ms / 1000)
+        known = self._models.get(record.model)
+        if known is None:
+            known = self._models[record.model] = (
+                self._tokens.labels(record.model, "prompt"),
+                self._tokens.labels(record.model, "completion"),
+                self._cost.labels(record.model),
+                self._ttft.labels(record.model),
+            )
+        prompt, completion, cost, ttft = known
+        prompt.inc(record.usage.prompt_tokens)
+        completion.inc(record.usage.completion_tokens)
+        cost.inc(record.usage.cost_micros)
+        ttft.observe(record.ttft_ms / 1000)
 
 
 class KindMetrics:

@@ -158,6 +158,7 @@ async def working(
     script: Script | ScriptedLanguageModel,
     *,
     tools: Sequence[ToolSource] = (),
+    seen_by_worker: Sequence[ToolSource] | None = None,
     classification: Classification | Callable[[str], Classification] = CERTAIN,
     times: Times = Times(),
     state: State | None = None,
@@ -166,10 +167,11 @@ async def working(
     async with AsyncExitStack() as opened:
         if state is None:
             state = await opened.enter_async_context(open_memory_state())
-        model = (
-            script if isinstance(script, ScriptedLanguageModel) else ScriptedLanguageModel(script)
+        here = ToolRegistry([builtin_tools(), *tools])
+        seen = here if seen_by_worker is None else ToolRegistry(seen_by_worker)
+        fleet = _fleet(
+            state, _model(script), here, seen, classification=classification, times=times
         )
-        fleet = _fleet(state, model, ToolRegistry([builtin_tools(), *tools]), classification, times)
         sweeper = Sweeper(state.runs, ExecutionMetrics(CollectorRegistry()), every_s=0.02)
         fleet.running = [asyncio.create_task(loop.run()) for loop in fleet.loops]
         running = [*fleet.running, asyncio.create_task(sweeper.run())]
@@ -189,6 +191,8 @@ def _fleet(
     state: State,
     model: ScriptedLanguageModel,
     tools: ToolRegistry,
+    seen: ToolRegistry,
+    *,
     classification: Classification | Callable[[str], Classification],
     times: Times,
 ) -> Fleet:
@@ -198,7 +202,7 @@ def _fleet(
     step = StepHandler(
         runs=state.runs,
         agents=agents,
-        tools=tools,
+        tools=seen,
         classifier=ScriptedClassifier(classification),
         language=model,
         catalogue=CATALOGUE,

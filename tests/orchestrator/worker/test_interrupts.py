@@ -150,3 +150,13 @@ async def test_a_call_of_the_same_step_that_needs_nobody_is_run_meanwhile() -> N
     assert finished.content == "42"
     assert waiting.state is RunState.INTERRUPTED
     assert results == ["42", "paid"]
+
+
+async def test_a_call_is_not_run_unapproved_because_its_worker_did_not_know_the_tool() -> None:
+    till = Till(needs_approval=True)
+    spec = AgentSpec(tools=("pay",))
+    async with working([[PAY], ["no"]], tools=[till], seen_by_worker=[]) as fleet:
+        await fleet.ended(await fleet.start("pay 5", spec=spec))
+        (result,) = told(fleet)
+    assert not till.paid
+    assert "needs an approval" in result

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from orchestrator.adapters.redis_state import open_redis_state
+from orchestrator.adapters.scripted_models import Turn
 from orchestrator.domain.agents import AgentSpec, Budget
 from orchestrator.domain.events import Interrupted, StepRestarted, TextDelta
 from orchestrator.domain.interrupts import Approved, Denied, InterruptKind
@@ -84,7 +85,7 @@ async def test_a_cancel_reaches_the_child_and_the_grandchild(state: State) -> No
 
 async def test_a_cancel_stops_a_running_inference_and_a_running_tool(state: State) -> None:
     slow = Slow()
-    script = [["Hel", asyncio.Event()], SLOW[0]]
+    script: list[Turn] = [["Hel", asyncio.Event()], SLOW[0]]
     async with working(script, state=state, tools=[slow], times=LONG) as fleet:
         inferring = await fleet.start("hi")
         await fleet.seen(inferring, TextDelta)
