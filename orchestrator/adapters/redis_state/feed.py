@@ -17,8 +17,9 @@ from orchestrator.domain.events import RunEvent
 from orchestrator.domain.runs import RunState
 from orchestrator.ports.state import EventFeed
 
-BATCH = 500
+BATCH = 64  # a watcher that is not read holds so many events, of up to 64 KiB
 BUFFERED_MESSAGES = 256  # of one watcher; one that is slower reads the stream again
+BUFFERED_CHARS = 262_144
 LOOK_S = 30.0  # a quiet watcher looks into the stream this often, whatever it was told
 
 
@@ -123,6 +124,7 @@ class _Watcher:
         self._tenant = tenant
         self._run_id = run_id
         self._messages: deque[str] = deque()
+        self._chars = 0
         self._news = asyncio.Event()
 
     def begin(self) -> None:
@@ -130,20 +132,24 @@ class _Watcher:
         self._news.clear()
 
     def put(self, text: str) -> None:
-        if len(self._messages) >= BUFFERED_MESSAGES:
+        full = self._chars + len(text) > BUFFERED_CHARS
+        if full or len(self._messages) >= BUFFERED_MESSAGES:
             self.lose()
         elif not self.behind:
             self._messages.append(text)
+            self._chars += len(text)
         self._news.set()
 
     def lose(self) -> None:
         self._messages.clear()
+        self._chars = 0
         self.behind = True
         self._news.set()
 
     def take(self, after_seq: int) -> list[RunEvent]:
         """Returns the events that continue from `after_seq`; a gap makes us `behind`."""
         self._news.clear()
+        self._chars = 0
         events: list[RunEvent] = []
         while self._messages:
             tenant, first, meta, *payloads = self._messages.popleft().split("\n")

@@ -160,6 +160,20 @@ async def test_stopping_waits_for_open_calls(fleet: Fleet) -> None:
     await stopping
 
 
+async def test_stopping_tells_health_first_and_waits_for_the_calls_in_hand(fleet: Fleet) -> None:
+    fleet.embedder.gate = asyncio.Event()
+    call = asyncio.ensure_future(embed(fleet))
+    await until(lambda: in_flight(fleet, EMBED) == 1)
+    watching = health(fleet).Watch(health_pb2.HealthCheckRequest())
+    assert (await watching.read()).status == SERVING
+    stopping = asyncio.ensure_future(fleet.server.stop(30))
+    assert (await watching.read()).status == NOT_SERVING
+    assert not call.done()
+    fleet.embedder.gate.set()
+    assert len((await call).embeddings) == 1
+    await stopping
+
+
 async def test_stopping_sends_watchers_elsewhere_when_its_time_is_over(fleet: Fleet) -> None:
     stream = fleet.runs.Ask(asking())
     await stream.read()

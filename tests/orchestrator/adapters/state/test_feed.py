@@ -60,6 +60,23 @@ async def test_watchers_from_any_moment_see_every_event_once_in_order(state: Sta
     assert all(part == whole[part[0].seq - 1 :] for part in parts)
 
 
+async def test_a_watcher_that_pauses_while_much_happens_misses_nothing(state: State) -> None:
+    run = await submitted(state)
+    feed = state.feed.follow(TENANT, run.run_id, after_seq=0)
+    claim = await claim_one(state)
+    seen = [(await anext(feed)).seq, (await anext(feed)).seq]
+    following = asyncio.ensure_future(anext(feed))
+    for size in (1, *[20_000] * 30):  # more than is kept for one that does not read
+        await state.runs.emit(claim.lease, [TextDelta(text="x" * size)])
+        if size == 1:
+            seen.append((await following).seq)
+    claim = await state.runs.refresh(claim)
+    await state.runs.commit(claim, answer(claim))
+    async with asyncio.timeout(30):
+        seen += [event.seq async for event in feed]
+    assert seen == list(range(1, 35))
+
+
 async def test_events_that_are_gone_are_out_of_range_with_the_earliest(
     open_state: Open,
 ) -> None:
