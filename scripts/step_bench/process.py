@@ -26,6 +26,7 @@ from orchestrator.adapters.scripted_models import (
     ScriptedLanguageModel,
 )
 from orchestrator.api.agents import Agents
+from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
@@ -34,11 +35,16 @@ from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
-from orchestrator.execution.reaper import reap_forever
+from orchestrator.execution.sweeper import Sweeper
 from orchestrator.ports.state import State
+from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
 from orchestrator.settings import embedded_catalogue
-from orchestrator.toolbox.call import ToolCallHandler
+from orchestrator.toolbox.call import CallSettings, ToolCallHandler
+from orchestrator.toolbox.dispatch import ToolDispatcher
+from orchestrator.toolbox.runner import ToolRunner
+from orchestrator.toolbox.sub_run import SubRuns, SubRunSettings
+from orchestrator.worker.context import HISTORY_MESSAGES
 from orchestrator.worker.step import StepHandler, StepSettings
 from scripts.step_bench.scene import SPEC, turn
 
@@ -47,11 +53,11 @@ _KINDS = {"worker": WorkKind.REASON, "toolbox": WorkKind.TOOL}
 Scene = Callable[[State, CollectorRegistry], Awaitable[str]]
 
 
-def _step_handler(state: State, metrics: ExecutionMetrics) -> StepHandler:
+def _step_handler(state: State, metrics: ExecutionMetrics) -> Handler:
     return StepHandler(
-        state=state,
+        runs=state.runs,
         agents=AgentBook(state.agents),
-        tools=builtin_tools(records={}),
+        tools=_tools(),
         classifier=ScriptedClassifier(),
         language=ScriptedLanguageModel(turn),
         catalogue=embedded_catalogue(),
@@ -60,37 +66,55 @@ def _step_handler(state: State, metrics: ExecutionMetrics) -> StepHandler:
     )
 
 
-def _tool_handler(state: State, metrics: ExecutionMetrics) -> ToolCallHandler:
-    return ToolCallHandler(state.runs, AgentBook(state.agents), builtin_tools(records={}), metrics)
+def _tool_handler(state: State, metrics: ExecutionMetrics) -> Handler:
+    agents, tools = AgentBook(state.agents), _tools()
+    calls = ToolCallHandler(
+        runs=state.runs,
+        agents=agents,
+        tools=tools,
+        runner=ToolRunner(tools),
+        metrics=metrics,
+        settings=CallSettings(),
+    )
+    sub_runs = SubRuns(state.runs, agents, SubRunSettings())
+    return ToolDispatcher(
+        runs=state.runs, agents=agents, tools=tools, calls=calls, sub_runs=sub_runs
+    )
+
+
+def _tools() -> ToolRegistry:
+    return ToolRegistry([builtin_tools(records={})])
 
 
 @asynccontextmanager
 async def _working(role: str, state: State) -> AsyncIterator[str]:
     metrics = ExecutionMetrics(CollectorRegistry())
-    handler: Handler
     handler = (_step_handler if role == "worker" else _tool_handler)(state, metrics)
-    settings = LoopSettings(worker=f"{role}/{os.getpid()}", slots=SLOTS)
+    history = HISTORY_MESSAGES if role == "worker" else 0
+    settings = LoopSettings(worker=f"{role}/{os.getpid()}", slots=SLOTS, history=history)
     loop = ClaimLoop(_KINDS[role], state.runs, handler, settings, metrics)
-    reaping = asyncio.create_task(reap_forever(state.runs, metrics))
+    sweeping = asyncio.create_task(Sweeper(state.runs, metrics).run())
     running = asyncio.create_task(loop.run())
     try:
         yield "claiming"
     finally:
         loop.stop()
-        reaping.cancel()
-        await asyncio.gather(running, reaping, return_exceptions=True)
+        sweeping.cancel()
+        await asyncio.gather(running, sweeping, return_exceptions=True)
 
 
 @asynccontextmanager
 async def _serving(state: State) -> AsyncIterator[str]:
-    tools = builtin_tools(records={})
+    tools = _tools()
     catalogue = embedded_catalogue()
     language, classifier = ScriptedLanguageModel(turn), ScriptedClassifier()
     agents = Agents(state.agents, tools=tools, catalogue=catalogue, builtin={"assistant": SPEC})
+    runs = Runs(state, agents=agents, timeout_ms=600_000)
     services = Services(
         agents=agents,
         sessions=Sessions(state.sessions, agents=agents),
-        runs=Runs(state, agents=agents),
+        runs=runs,
+        dead_letters=DeadLetterOffice(state.dead_letters, store=state.runs, runs=runs),
         inference=Inference(
             catalogue=catalogue,
             language=language,
