@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=4000)
     parser.add_argument("--tenants", type=int, default=64)
     parser.add_argument("--at-once", type=int, default=256, help="runs that are open at once")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--toolboxes", type=int, default=1)
     parser.add_argument("--asks", type=int, default=300)
     parser.add_argument("--fsync", choices=["everysec", "always"], default="everysec")

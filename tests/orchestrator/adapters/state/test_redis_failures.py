@@ -129,7 +129,7 @@ async def test_a_full_store_takes_no_new_run_but_lets_a_running_one_end(
         assert (await state.runs.get(TENANT, claim.run.run_id)).state is RunState.COMPLETED
 
 
-async def _everything_kept(admin: Redis) -> dict[bytes, bytes]:
+async def _everything_kept(admin: Redis) -> dict[bytes, bytes | None]:
     return {key: await admin.dump(key) async for key in admin.scan_iter("*")}
 
 

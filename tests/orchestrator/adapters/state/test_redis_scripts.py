@@ -15,7 +15,7 @@ from orchestrator.domain.errors import FailedPrecondition, StaleLease
 from orchestrator.domain.events import TextDelta
 from orchestrator.domain.interrupts import Approved, InterruptKind
 from orchestrator.domain.runs import BusyPolicy, RunState
-from orchestrator.domain.work import Claim, WorkKind
+from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import Limits, State
 from tests.orchestrator.adapters.state.given import (
     LONG_MS,
@@ -95,7 +95,7 @@ async def sub_runs_and_answers(state: State) -> None:
     await state.runs.commit(answering, answer(answering), emitted=[TextDelta(text="b")])
     back = await claim_one(state, WorkKind.TOOL)
     await state.runs.release(back.lease, delay_ms=1)
-    back = await eventually(lambda: _one_of(state, WorkKind.TOOL))
+    (back,) = await eventually(lambda: claimed(state, WorkKind.TOOL))
     await state.runs.commit(back, tool_result(back))
     await none_left_open(state)
     asked = await with_tools(state, "asked", gates={"c0": InterruptKind.APPROVAL})
@@ -103,13 +103,9 @@ async def sub_runs_and_answers(state: State) -> None:
     await none_left_open(state)
 
 
-async def _one_of(state: State, kind: WorkKind) -> Claim | None:
-    return next(iter(await claimed(state, kind)), None)
-
-
 async def failures(state: State) -> None:
     await submitted(state, "fails")
-    claim = await eventually(lambda: _one_of(state, WorkKind.REASON))
+    claim = await claim_one(state)
     await state.runs.commit(claim, failure(claim, dead_letter=True))
     (entry,) = (await state.dead_letters.list(TENANT, limit=9, token="")).items
     await state.dead_letters.get(TENANT, entry.entry_id)
@@ -158,7 +154,7 @@ async def test_nothing_of_the_queue_is_left_when_the_work_is_done(
     for key in keys:
         if key.endswith("counters"):
             fields = await admin.hkeys(key)
-            assert [f for f in fields if f.startswith(("running", "live"))] == []
+            assert [f for f in fields if str(f).startswith(("running", "live"))] == []
 
 
 async def test_what_outlives_the_work_has_a_bound_or_an_end(redis: State, admin: Redis) -> None:
