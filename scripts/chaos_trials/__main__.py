@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvloop
@@ -86,13 +88,24 @@ async def run(asked: argparse.Namespace, seed: int, folder: Path) -> list[Outcom
     return outcomes
 
 
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """A new folder, so that no trial finds another's data."""
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield Path(tempfile.mkdtemp(dir=keep))
+        return
+    with tempfile.TemporaryDirectory(prefix="chaos_") as scratch:
+        yield Path(scratch)
+
+
 def main() -> int:
     asked = parse()
     seed = random.SystemRandom().randrange(10**6) if asked.seed is None else asked.seed
     print(f"seed {seed}", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(prefix="chaos_") as scratch:
+    with _folder(asked.keep) as folder:
         try:
-            outcomes = uvloop.run(run(asked, seed, asked.keep or Path(scratch)))
+            outcomes = uvloop.run(run(asked, seed, folder))
         except RedisServerError as error:
             print(f"chaos: {error}", file=sys.stderr)
             return NO_SERVER

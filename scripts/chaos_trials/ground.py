@@ -72,8 +72,6 @@ class Ground:
         outcome.problems += findings.sentences
         outcome.runs += len(self.load.accepted)
         outcome.kills += self.fleet.kills
-        late = self.outside.unrecovered
-        outcome.expect(not late, f"{len(late)} items were never taken up again: {late[:3]}")
         if self.outside.recoveries:
             worst, item = max(self.outside.recoveries)
             outcome.recovery_s = max(worst, outcome.recovery_s or 0.0)

@@ -53,6 +53,7 @@ class Load:
     accepted: dict[str, Accepted] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     seen: dict[str, list[int]] = field(default_factory=dict)
+    slowest_s: float = 0.0  # try of an operation
     _agents: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
     _followers: set[asyncio.Task[None]] = field(default_factory=set)
@@ -71,7 +72,7 @@ class Load:
     ) -> Accepted:
         agent = await self._agent(tenant)
         request_id = f"{plan.tag}#{next(self._numbers)}"
-        made = await _patiently(
+        made = await self._patiently(
             lambda: self.state.runs.register(
                 tenant, request_id, fingerprint="", session_id=session_id
             )
@@ -85,7 +86,7 @@ class Load:
             busy_policy=policy,
         )
         submitted = advance(run, Submitted())
-        await _patiently(lambda: self.state.runs.submit(submitted, session_labels={}))
+        await self._patiently(lambda: self.state.runs.submit(submitted, session_labels={}))
         return self.accept(Accepted(tenant, run.run_id, run.session_id, plan, time.monotonic()))
 
     def accept(self, run: Accepted) -> Accepted:
@@ -111,6 +112,11 @@ class Load:
             except TimeoutError:
                 continue
 
+    async def prepare(self) -> None:
+        """Stores every tenant's agent, for runs that are started elsewhere."""
+        for tenant in TENANTS:
+            await self._agent(tenant)
+
     async def look(self) -> None:
         """Finds out which runs have ended. A person's answer to an interrupt is to cancel."""
         waiting = self.open
@@ -127,7 +133,7 @@ class Load:
                     raise now
                 if now.state is RunState.INTERRUPTED:
                     self.cancelled.add(run.run_id)
-                    await _patiently(lambda r=run: self.state.runs.cancel(r.tenant, r.run_id))
+                    await self._patiently(lambda r=run: self.state.runs.cancel(r.tenant, r.run_id))
                 if now.state.terminal:
                     run.ended = now
                     self.outside.forget_orphans_of(run.run_id)
@@ -177,16 +183,19 @@ class Load:
     async def _agent(self, tenant: str) -> str:
         if tenant not in self._agents:
             spec = AgentSpec(tools=tuple(TOOLS))
-            made = await _patiently(lambda: self.state.agents.put(tenant, AGENT, spec))
+            made = await self._patiently(lambda: self.state.agents.put(tenant, AGENT, spec))
             self._agents[tenant] = made.reference
         return self._agents[tenant]
 
 
-async def _patiently(operation: Callable[[], Awaitable[T]]) -> T:
-    """Repeats what was not acknowledged: every write is safe to send again."""
-    waits = full_jitter(base_s=0.05, cap_s=0.5)
-    while True:
-        try:
-            return await operation()
-        except Unavailable:
-            await asyncio.sleep(next(waits))
+    async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Repeats what was not acknowledged: every write is safe to send again."""
+        waits = full_jitter(base_s=0.05, cap_s=0.5)
+        while True:
+            began = time.monotonic()
+            try:
+                return await operation()
+            except Unavailable:
+                await asyncio.sleep(next(waits))
+            finally:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)

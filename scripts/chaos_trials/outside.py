@@ -58,7 +58,7 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """`outcome` is "done", or the reason of the refusal."""
+    """`outcome` is "done", the reason of the refusal, or "cancelled": it may be done or not."""
 
     pid: int
     item: str
@@ -78,11 +78,11 @@ class Outside:
     endings: list[Ending] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
     claims: Counter[str] = field(default_factory=Counter)
-    claimed_at: dict[str, float] = field(default_factory=dict)
     slowest: dict[str, float] = field(default_factory=dict)
     recoveries: list[tuple[float, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _orphans: dict[str, float] = field(default_factory=dict)
+    _holders: dict[str, Child] = field(default_factory=dict)
     _server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Outside:
@@ -111,10 +111,6 @@ class Outside:
 
     def expect(self, pid: int, role: Role) -> Child:
         return self.children.setdefault(pid, Child(pid, role))
-
-    @property
-    def unrecovered(self) -> list[str]:
-        return list(self._orphans)
 
     def forget_orphans_of(self, run_id: str) -> None:
         """The run has ended: nobody has to take its items up again."""
@@ -170,9 +166,12 @@ class Outside:
 
     def _claimed(self, child: Child, items: list[tuple[str, int]], at: float) -> None:
         for item, _ in items:
+            before = self._holders.get(item)
+            if before is not None:
+                before.held.discard(item)
+            self._holders[item] = child
             child.held.add(item)
             self.claims[item] += 1
-            self.claimed_at[item] = at
             died = self._orphans.pop(item, None)
             if died is not None:
                 self.recoveries.append((at - died, item))

@@ -75,12 +75,13 @@ class WatchedRuns:
     async def commit(self, claim: Claim, transition: Transition) -> None:
         item, attempt = claim.lease.item.key, claim.lease.attempt
         self._ending.at(Point.BEFORE_COMMIT, item)
-        outcome = "done"
+        outcome = "cancelled"  # unless it returns or is refused
         try:
             if not self._sabotage.loses_commit():
                 await self._sabotage.before_commit(claim)
                 await self._timed("commit", self._runs.commit(claim, transition))
                 await self._sabotage.after_commit(claim, transition)
+            outcome = "done"
         except FleetError as error:
             outcome = error.reason
             raise
