@@ -7,7 +7,6 @@ and a ledger of effects outside of them. Exits with 1 when an invariant breaks.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import random
 import sys

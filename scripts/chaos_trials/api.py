@@ -47,9 +47,7 @@ async def serve(
             tools=tools,
         ),
     )
-    server = ApiServer(
-        services, ApiKeyAuthenticator(keys), ServerSettings(), CollectorRegistry()
-    )
+    server = ApiServer(services, ApiKeyAuthenticator(keys), ServerSettings(), CollectorRegistry())
     await server.start()
     server.set_serving(True)
     on_port(server.port)

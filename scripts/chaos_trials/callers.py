@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
 import grpc
 
+from orchestrator.execution.retry import full_jitter
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2, runs_pb2_grpc
 from scripts.chaos_trials.ground import Ground
 from scripts.chaos_trials.orders import Role
@@ -15,6 +18,7 @@ from scripts.chaos_trials.outside import Child
 from scripts.chaos_trials.reports import HOST
 
 _TIMEOUT_S = 30.0
+_PATIENCE_S = 30.0
 
 
 class Caller:
@@ -25,7 +29,16 @@ class Caller:
     async def start(
         self, tenant: str, request: runs_pb2.StartRunRequest
     ) -> runs_pb2.StartRunResponse:
-        return await self._runs.StartRun(request, metadata=_key(tenant), timeout=_TIMEOUT_S)
+        """Tries again while the service is away: the request id makes that safe."""
+        waits = full_jitter(base_s=0.05, cap_s=1.0)
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await self._runs.StartRun(request, metadata=_key(tenant), timeout=_TIMEOUT_S)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE or time.monotonic() > until:
+                    raise
+                await asyncio.sleep(next(waits))
 
     def watch(
         self, tenant: str, run_id: str, after_seq: int
@@ -38,16 +51,19 @@ def _key(tenant: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {tenant}"),)
 
 
-async def call(place: Ground, opened: AsyncExitStack) -> Caller:
-    """Starts an api process and opens a channel to it."""
+async def call(place: Ground, opened: AsyncExitStack, channels: int = 1) -> list[Caller]:
+    """Starts an api process and opens channels to it."""
     child = await place.fleet.start(replace(place.fleet.base, role=Role.API))
     # Else channels to one address share a connection.
     options = (("grpc.use_local_subchannel_pool", 1),)
-    channel = grpc.aio.insecure_channel(f"{HOST}:{child.port}", options=options)
-    return Caller(await opened.enter_async_context(channel), child)
+    callers = []
+    for _ in range(channels):
+        channel = grpc.aio.insecure_channel(f"{HOST}:{child.port}", options=options)
+        callers.append(Caller(await opened.enter_async_context(channel), child))
+    return callers
 
 
 @asynccontextmanager
-async def calling(place: Ground, count: int) -> AsyncIterator[list[Caller]]:
+async def calling(place: Ground, count: int, channels: int = 1) -> AsyncIterator[list[Caller]]:
     async with AsyncExitStack() as opened:
-        yield [await call(place, opened) for _ in range(count)]
+        yield [each for _ in range(count) for each in await call(place, opened, channels)]

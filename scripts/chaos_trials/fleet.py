@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -86,6 +87,11 @@ class Fleet:
     def kill(self, child: Child) -> None:
         self.kills += 1
         _signal(child.pid, signal.SIGKILL)
+
+    def kill_any(self, rng: random.Random, *roles: Role) -> None:
+        """Kills one of those that live, if any does."""
+        if living := self.living(*roles):
+            self.kill(rng.choice(living))
 
     def resume(self, child: Child) -> None:
         _signal(child.pid, signal.SIGCONT)

@@ -63,6 +63,13 @@ class Ground:
             for _ in range(count):
                 self.fleet.keep(role, iter(()), **how)
 
+    async def started(self, count: int) -> None:
+        """Waits until so many processes work."""
+        while len(self.fleet.living(Role.WORKER, Role.TOOLBOX)) < count:
+            self.fleet.check()
+            self.outside.changed.clear()
+            await self.outside.changed.wait()
+
     async def finish(self, limit_s: float = 60.0) -> None:
         """Waits for all runs and checks every invariant."""
         outcome = self.outcome
@@ -84,7 +91,11 @@ class Ground:
 
 @asynccontextmanager
 async def ground(
-    conditions: Conditions, outcome: Outcome, *, fsync: str = "everysec", follow: bool = True,
+    conditions: Conditions,
+    outcome: Outcome,
+    *,
+    fsync: str = "everysec",
+    follow: bool = True,
     **orders: Any,
 ) -> AsyncIterator[Ground]:
     """Opens everything of one trial. `orders` are those of its processes."""
@@ -100,11 +111,10 @@ async def ground(
             redis=server.url,
             outside=outside.port,
             log=str(folder / "processes.log"),
-            lease_s=LEASE_S,
             breakage=conditions.breakage,
             seed=conditions.seed,
             limits={"max_attempts": MAX_ATTEMPTS, **orders.pop("limits", {})},
-            **orders,
+            **{"lease_s": LEASE_S, **orders},
         )
         limits = Limits(**base.limits)
         async with (

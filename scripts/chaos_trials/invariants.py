@@ -138,6 +138,12 @@ def _check_events(facts: _Facts, load: Load, findings: Findings) -> None:
         INVARIANTS[3],
         f"{facts.run.run_id} stores the events {_brief(stored)}",
     )
+    ends = load.ends_at.get(facts.run.run_id, {len(stored)})
+    findings.expect(
+        ends == {len(stored)},
+        INVARIANTS[3],
+        f"watchers of {facts.run.run_id} saw {sorted(ends)} events, not {len(stored)}",
+    )
     seen = load.seen.get(facts.run.run_id)
     findings.expect(
         seen is None or seen == stored,
@@ -176,9 +182,7 @@ def _check_ledger(load: Load, outside: Outside, findings: Findings) -> None:
         findings.expect(len(keys) == 1, INVARIANTS[2], f"{tag} took effect under {sorted(keys)}")
 
 
-def _check_commits(
-    facts: _Facts, commits: dict[str, list[Commit]], findings: Findings
-) -> None:
+def _check_commits(facts: _Facts, commits: dict[str, list[Commit]], findings: Findings) -> None:
     """What a process was told is committed is what is stored, and it was told once."""
     run = facts.run
     stored = {f"{run.run_id}:{record.step}": record.attempt for record in facts.steps}

@@ -53,6 +53,8 @@ class Load:
     accepted: dict[str, Accepted] = field(default_factory=dict)
     cancelled: set[str] = field(default_factory=set)
     seen: dict[str, list[int]] = field(default_factory=dict)
+    told_ended: set[str] = field(default_factory=set)
+    ends_at: dict[str, set[int]] = field(default_factory=dict)  # last numbers seen elsewhere
     slowest_s: float = 0.0  # try of an operation
     _agents: dict[str, str] = field(default_factory=dict)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -186,7 +188,6 @@ class Load:
             made = await self._patiently(lambda: self.state.agents.put(tenant, AGENT, spec))
             self._agents[tenant] = made.reference
         return self._agents[tenant]
-
 
     async def _patiently(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Repeats what was not acknowledged: every write is safe to send again."""

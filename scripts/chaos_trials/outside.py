@@ -109,6 +109,13 @@ class Outside:
         if not moment.is_set():
             raise RuntimeError(f"the {child.role.value} {child.pid} did not get ready")
 
+    async def a_commit(self) -> None:
+        """Waits until a commit from now on is acknowledged."""
+        first = len(self.commits)
+        while all(commit.outcome != "done" for commit in self.commits[first:]):
+            self.changed.clear()
+            await self.changed.wait()
+
     def expect(self, pid: int, role: Role) -> Child:
         return self.children.setdefault(pid, Child(pid, role))
 

@@ -11,18 +11,18 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from orchestrator.adapters.scripted_models import ScriptedLanguageModel
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, TextChunk
 from orchestrator.domain.errors import FleetError
 from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.tools import Effect, ToolResult, ToolSpec
 from orchestrator.domain.work import Claim, WorkKind
-from orchestrator.adapters.scripted_models import ScriptedLanguageModel
 from orchestrator.execution.loop import Handler
 from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
-from scripts.chaos_trials.orders import Action, Breakage, Orders, Point
+from scripts.chaos_trials.orders import Action, Orders, Point
 from scripts.chaos_trials.plans import TOOLS, play
 from scripts.chaos_trials.reports import Reports
 from scripts.chaos_trials.sabotage import Sabotage

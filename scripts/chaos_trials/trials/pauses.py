@@ -50,7 +50,11 @@ def _stops(place: Ground, role: Role) -> Iterator[Orders]:
     points = (*_POINTS, Point.MID_TEXT) if role is Role.WORKER else (*_POINTS, Point.BEFORE_EFFECT)
     for point in itertools.cycle(points):
         yield replace(
-            place.fleet.base, role=role, point=point, action=Action.STOP, nth=place.rng.randint(1, 8)
+            place.fleet.base,
+            role=role,
+            point=point,
+            action=Action.STOP,
+            nth=place.rng.randint(1, 8),
         )
 
 

@@ -7,6 +7,7 @@ import time
 
 from scripts.chaos_trials.ground import Conditions, Ground, ground
 from scripts.chaos_trials.outcome import Outcome
+from scripts.chaos_trials.outside import Commit
 from scripts.chaos_trials.plans import Plans
 
 AT_ONCE = 60
@@ -32,9 +33,7 @@ async def _run(conditions: Conditions, outcome: Outcome, fsync: str) -> None:
             killing.cancel()
         await place.finish()
         outcome.kills = outcome.times
-        outcome.figures["acknowledged commits"] = sum(
-            commit.outcome == "done" for commit in place.outside.commits
-        )
+        outcome.figures["acknowledged commits"] = sum(_done(place.outside.commits))
 
 
 async def _kill(place: Ground, times: int) -> None:
@@ -45,8 +44,11 @@ async def _kill(place: Ground, times: int) -> None:
         await place.server.kill()
         await asyncio.sleep(place.rng.uniform(0.0, 1.0))
         await place.server.start()
-        began, first = time.monotonic(), len(place.outside.commits)
-        while not any(commit.outcome == "done" for commit in place.outside.commits[first:]):
-            await asyncio.sleep(0.01)
+        began = time.monotonic()
+        await place.outside.a_commit()
         outcome.recovery_s = max(outcome.recovery_s or 0.0, time.monotonic() - began)
         outcome.times += 1
+
+
+def _done(commits: list[Commit]) -> list[bool]:
+    return [commit.outcome == "done" for commit in commits]
