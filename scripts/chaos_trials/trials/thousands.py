@@ -25,7 +25,7 @@ LEASE_S = 10.0  # as the service has it
 
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
-    sleep_s = 15 if conditions.quick else 60
+    sleep_s = 20 if conditions.quick else 60
     async with (
         ground(conditions, outcome, follow=False, lease_s=LEASE_S) as place,
         calling(place, 1, channels=CHANNELS) as callers,
