@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from orchestrator.domain.agents import AgentSpec
@@ -135,7 +136,8 @@ class Load:
                     raise now
                 if now.state is RunState.INTERRUPTED:
                     self.cancelled.add(run.run_id)
-                    await self._patiently(lambda r=run: self.state.runs.cancel(r.tenant, r.run_id))
+                    cancel = partial(self.state.runs.cancel, run.tenant, run.run_id)
+                    await self._patiently(cancel)
                 if now.state.terminal:
                     run.ended = now
                     self.outside.forget_orphans_of(run.run_id)

@@ -48,7 +48,10 @@ class Ending:
 
 
 class WatchedRuns:
-    """A run store that says what it does. What is not here is the real store's."""
+    """A run store that says what it does. What is not here is the real store's.
+
+    It follows the port by delegation: what the loops pass on is none of its business.
+    """
 
     def __init__(self, runs: RunStore, reports: Reports, ending: Ending, sabotage: Sabotage):
         self._runs = runs
@@ -59,27 +62,23 @@ class WatchedRuns:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._runs, name)
 
-    async def claim(
-        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int
-    ) -> tuple[Claim, ...]:
+    async def claim(self, kind: WorkKind, **how: Any) -> tuple[Claim, ...]:
         self._ending.at(Point.BEFORE_CLAIM)
-        claims = await self._timed(
-            "claim", self._runs.claim(kind, worker=worker, limit=limit, lease_ms=lease_ms)
-        )
+        claims: tuple[Claim, ...] = await self._timed("claim", self._runs.claim(kind, **how))
         if claims:
             items = [(c.lease.item.key, c.lease.attempt) for c in claims]
             self._reports.tell("claim", items=items, at=time.monotonic())
             self._ending.at(Point.CLAIM_REPLIED)
         return claims
 
-    async def commit(self, claim: Claim, transition: Transition) -> None:
+    async def commit(self, claim: Claim, transition: Transition, **how: Any) -> None:
         item, attempt = claim.lease.item.key, claim.lease.attempt
         self._ending.at(Point.BEFORE_COMMIT, item)
         outcome = "cancelled"  # unless it returns or is refused
         try:
             if not self._sabotage.loses_commit():
                 await self._sabotage.before_commit(claim)
-                await self._timed("commit", self._runs.commit(claim, transition))
+                await self._timed("commit", self._runs.commit(claim, transition, **how))
                 await self._sabotage.after_commit(claim, transition)
             outcome = "done"
         except FleetError as error:

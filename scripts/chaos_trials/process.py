@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import sys
+from dataclasses import replace
 from typing import cast
 
 import uvloop
@@ -58,7 +59,7 @@ async def _main(orders: Orders) -> None:
 async def _work(orders: Orders, state: State, reports: Reports, sabotage: Sabotage) -> None:
     metrics, ending = ExecutionMetrics(CollectorRegistry()), Ending(orders, reports)
     runs = cast(RunStore, WatchedRuns(state.runs, reports, ending, sabotage))
-    state = State(agents=state.agents, sessions=state.sessions, runs=runs, feed=state.feed)
+    state = replace(state, runs=runs)
     tools = LedgerTools(reports, ending, sabotage)
     agents = AgentBook(state.agents)
     kind, handler = WorkKind.TOOL, cast(Handler, ToolCallHandler(runs, agents, tools, metrics))
@@ -86,13 +87,8 @@ async def _serve(state: State, reports: Reports, sabotage: Sabotage) -> None:
     # The workers' zygote must stay free of grpc, whose threads don't survive a fork.
     from scripts.chaos_trials.api import serve  # noqa: PLC0415
 
-    state = State(
-        agents=state.agents,
-        sessions=state.sessions,
-        runs=state.runs,
-        feed=sabotage.feed(state.feed),
-    )
-    await serve(state, CATALOGUE, KEYS, on_port=lambda port: reports.tell("ready", port=port))
+    told = replace(state, feed=sabotage.feed(state.feed))
+    await serve(told, CATALOGUE, KEYS, on_port=lambda port: reports.tell("ready", port=port))
 
 
 if __name__ == "__main__":
