@@ -28,6 +28,7 @@ from scripts.chaos_trials.trials import TRIALS
 
 ROOT = Path(__file__).parents[2]
 NO_SERVER = 2
+SHOWN = 5  # problems of a trial; --json has all
 
 
 def parse() -> argparse.Namespace:
@@ -81,8 +82,10 @@ async def run(asked: argparse.Namespace, seed: int, folder: Path) -> list[Outcom
         outcome = await trial(name, conditions)
         state = "BROKEN" if outcome.problems else "hold"
         print(f"{name}: invariants {state}, {outcome.seconds:.0f} s", file=sys.stderr, flush=True)
-        for problem in outcome.problems:
+        for problem in outcome.problems[:SHOWN]:
             print(f"  {problem}", file=sys.stderr, flush=True)
+        if len(outcome.problems) > SHOWN:
+            print(f"  and {len(outcome.problems) - SHOWN} more", file=sys.stderr, flush=True)
         outcomes.append(outcome)
     return outcomes
 

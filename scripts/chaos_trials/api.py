@@ -15,14 +15,18 @@ from orchestrator.adapters.scripted_models import (
     ScriptedLanguageModel,
 )
 from orchestrator.api.agents import Agents
+from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.ports.state import State
+from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
 from scripts.chaos_trials.plans import TOOLS, play
+
+RUN_TIMEOUT_MS = 600_000
 
 
 async def serve(
@@ -33,12 +37,14 @@ async def serve(
     on_port: Callable[[int], None],
 ) -> None:
     """Serves fleet.v1 on a free port until the process ends."""
-    tools = BuiltinTools(Tool(spec, _refuse) for spec in TOOLS.values())
+    tools = ToolRegistry([BuiltinTools(Tool(spec, _refuse) for spec in TOOLS.values())])
     agents = Agents(state.agents, tools=tools, catalogue=catalogue, builtin={})
+    runs = Runs(state, agents=agents, timeout_ms=RUN_TIMEOUT_MS)
     services = Services(
         agents=agents,
         sessions=Sessions(state.sessions, agents=agents),
-        runs=Runs(state, agents=agents),
+        runs=runs,
+        dead_letters=DeadLetterOffice(state.dead_letters, store=state.runs, runs=runs),
         inference=Inference(
             catalogue=catalogue,
             language=ScriptedLanguageModel(play),

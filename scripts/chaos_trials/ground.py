@@ -16,11 +16,13 @@ from orchestrator.redis_server import RedisServer, ServerProgram, free_port
 from scripts.chaos_trials.fleet import Fleet, running
 from scripts.chaos_trials.invariants import check
 from scripts.chaos_trials.load import Load
-from scripts.chaos_trials.orders import SHARDS, Breakage, Orders, Role
+from scripts.chaos_trials.orders import Breakage, Orders, Role
 from scripts.chaos_trials.outcome import Outcome
 from scripts.chaos_trials.outside import Outside
 
 LEASE_S = 1.0
+AS_SERVED: dict[str, Any] = {"lease_s": 10.0, "shards": 1}
+"""What the service has when nobody sets it; else trials have short leases and several shards."""
 RECOVERY_S = LEASE_S + 2.0
 MAX_ATTEMPTS = 40  # so that no run fails of being killed often
 _SAY_EVERY_S = 5.0
@@ -75,7 +77,7 @@ class Ground:
         outcome = self.outcome
         await self.load.finish(limit_s)
         self.fleet.check()
-        findings = await check(self.load, self.outside, self.server.url)
+        findings = await check(self.load, self.outside, self.server.url, self.fleet.base.shards)
         outcome.problems += findings.sentences
         outcome.runs += len(self.load.accepted)
         outcome.kills += self.fleet.kills
@@ -118,7 +120,7 @@ async def ground(
         )
         limits = Limits(**base.limits)
         async with (
-            open_redis_state(server.url, shards=SHARDS, limits=limits) as state,
+            open_redis_state(server.url, shards=base.shards, limits=limits) as state,
             running(outside, base) as fleet,
         ):
             load = Load(state, outside, rng, follow)

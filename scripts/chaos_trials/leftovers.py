@@ -7,20 +7,22 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from orchestrator.adapters.redis_state import keys
-from scripts.chaos_trials.orders import SHARDS
 
-LASTING = {"agent", "agents", "sessions", "runs", "counters", "expiring"}
+LASTING = {"agent", "agents", "sessions", "runs", "tenants", "counters", "expiring"}
 """What stays without a time to live: bounded, or cleaned as `expiring` says."""
 
+NOW = ("running\0", "live\0")
+"""Fields of `counters` that say what is under way."""
 
-async def leftovers(url: str) -> list[str]:
-    """Returns a sentence for every key that neither lasts nor expires.
+
+async def leftovers(url: str, shards: int) -> list[str]:
+    """Returns a sentence for every key that neither lasts nor expires, and every live count.
 
     By that rule a key of a kind that is new is found too.
     """
     client = cast(Any, Redis.from_url(url, decode_responses=True))
     found: list[str] = []
-    prefixes = [keys.shard_prefix(shard) for shard in range(SHARDS)]
+    prefixes = [keys.shard_prefix(shard) for shard in range(shards)]
     try:
         names = [name async for name in client.scan_iter(match="fleet:*", count=1000)]
         for start in range(0, len(names), 1000):
@@ -34,9 +36,16 @@ async def leftovers(url: str) -> list[str]:
                 kind = name.removeprefix(prefix).partition(":")[0] if prefix else ""
                 if prefix is not None and left_ms == -1 and kind not in LASTING:
                     found.append(f"{name} has {await _content(client, name)}")
+                if kind == "counters":
+                    found += await _counts(client, name)
     finally:
         await client.aclose()
     return found
+
+
+async def _counts(client: Any, name: str) -> list[str]:
+    counts = await client.hgetall(name)
+    return [f"{name} counts {field!r}: {n}" for field, n in counts.items() if field.startswith(NOW)]
 
 
 async def _content(client: Any, name: str) -> str:

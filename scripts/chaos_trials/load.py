@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TypeVar
 
+from orchestrator.api.steering import resume
 from orchestrator.domain.agents import AgentSpec
-from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.errors import FailedPrecondition, Unavailable
 from orchestrator.domain.events import RunEvent
+from orchestrator.domain.interrupts import Answer, Answered, Approved
 from orchestrator.domain.machine import Submitted, advance
 from orchestrator.domain.runs import BusyPolicy, Run, RunState
 from orchestrator.execution.retry import full_jitter
@@ -52,7 +54,8 @@ class Load:
     rng: random.Random
     follow: bool = True
     accepted: dict[str, Accepted] = field(default_factory=dict)
-    cancelled: set[str] = field(default_factory=set)
+    answered: set[str] = field(default_factory=set)  # calls that a person was asked about
+    not_done: Answer = Approved()  # what a person says of a call that is not in the ledger
     seen: dict[str, list[int]] = field(default_factory=dict)
     told_ended: set[str] = field(default_factory=set)
     ends_at: dict[str, set[int]] = field(default_factory=dict)  # last numbers seen elsewhere
@@ -121,7 +124,7 @@ class Load:
             await self._agent(tenant)
 
     async def look(self) -> None:
-        """Finds out which runs have ended. A person's answer to an interrupt is to cancel."""
+        """Finds out which runs have ended, and answers those that ask a person."""
         waiting = self.open
         for start in range(0, len(waiting), 200):
             batch = waiting[start : start + 200]
@@ -135,12 +138,28 @@ class Load:
                 if isinstance(now, BaseException):
                     raise now
                 if now.state is RunState.INTERRUPTED:
-                    self.cancelled.add(run.run_id)
-                    cancel = partial(self.state.runs.cancel, run.tenant, run.run_id)
-                    await self._patiently(cancel)
+                    await self._answer(run, now)
                 if now.state.terminal:
                     run.ended = now
                     self.outside.forget_orphans_of(run.run_id)
+
+    async def _answer(self, run: Accepted, now: Run) -> None:
+        """Says what became of calls that were cut off: who reads the ledger knows."""
+        for pending in now.pending:
+            if pending.interrupt is None:
+                continue
+            key = f"{run.run_id}:{now.step}:{pending.call.call_id}"
+            written = self.outside.ledger.effects.get(key)
+            answer: Answer = Answered(content=written[0].tag) if written else self.not_done
+            self.answered.add(key)
+            with contextlib.suppress(FailedPrecondition, Unavailable):  # by the next look
+                await resume(
+                    self.state.runs,
+                    run.tenant,
+                    run.run_id,
+                    pending.interrupt.interrupt_id,
+                    answer,
+                )
 
     async def finish(self, limit_s: float) -> None:
         """Waits until every run has ended, and every watcher.

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
-SHARDS = 16
 TENANTS = tuple(f"tenant-{number}" for number in range(8))
 
 
@@ -55,6 +54,7 @@ class Orders:
     redis: str
     outside: int
     log: str
+    shards: int = 4
     slots: int = 4
     lease_s: float = 1.0
     pace_ms: float = 2.0

@@ -58,7 +58,9 @@ class Ending:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """`outcome` is "done", the reason of the refusal, or "cancelled": it may be done or not."""
+    """`outcome` is "done" for an item's result, "asked" for a question to a person, the reason of
+    a refusal, or "cancelled": it may be done or not.
+    """
 
     pid: int
     item: str
@@ -77,7 +79,9 @@ class Outside:
     children: dict[int, Child] = field(default_factory=dict)
     endings: list[Ending] = field(default_factory=list)
     commits: list[Commit] = field(default_factory=list)
+    _of_run: defaultdict[str, list[Commit]] = field(default_factory=lambda: defaultdict(list))
     claims: Counter[str] = field(default_factory=Counter)
+    attempts: dict[str, int] = field(default_factory=dict)  # the last that was claimed
     slowest: dict[str, float] = field(default_factory=dict)
     recoveries: list[tuple[float, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,6 +123,9 @@ class Outside:
     def expect(self, pid: int, role: Role) -> Child:
         return self.children.setdefault(pid, Child(pid, role))
 
+    def commits_of(self, run_id: str) -> list[Commit]:
+        return self._of_run.get(run_id, [])
+
     def forget_orphans_of(self, run_id: str) -> None:
         """The run has ended: nobody has to take its items up again."""
         for item in [i for i in self._orphans if i.startswith(f"{run_id}:")]:
@@ -152,16 +159,16 @@ class Outside:
                 self._claimed(child, told["items"], told["at"])
             case "commit":
                 child.held.discard(told["item"])
-                self.commits.append(
-                    Commit(
-                        pid,
-                        told["item"],
-                        told["attempt"],
-                        told["outcome"],
-                        told["tokens"],
-                        told["at"],
-                    )
+                commit = Commit(
+                    pid,
+                    told["item"],
+                    told["attempt"],
+                    told["outcome"],
+                    told["tokens"],
+                    told["at"],
                 )
+                self.commits.append(commit)
+                self._of_run[commit.item.partition(":")[0]].append(commit)
             case "ending":
                 child.held.update(told["items"] if told["point"] != "after commit" else ())
                 self.endings.append(Ending(pid, child.role, told["point"], tuple(told["items"])))
@@ -172,7 +179,8 @@ class Outside:
         return child
 
     def _claimed(self, child: Child, items: list[tuple[str, int]], at: float) -> None:
-        for item, _ in items:
+        for item, attempt in items:
+            self.attempts[item] = max(attempt, self.attempts.get(item, 0))
             before = self._holders.get(item)
             if before is not None:
                 before.held.discard(item)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator.adapters.scripted_models import Turn
 from orchestrator.domain.chat import ChatRequest, ToolSchema
@@ -57,7 +57,8 @@ class Plans:
     rng: random.Random
     prefix: str
     made: int = 0
-    kinds: tuple[str, ...] = field(default=tuple(TOOLS))
+    kinds: tuple[str, ...] = tuple(TOOLS)
+    sleeps_ms: tuple[int, ...] = (0, 0, 5, 20)
 
     def draw(self) -> Plan:
         self.made += 1
@@ -66,7 +67,7 @@ class Plans:
             for _ in range(self.rng.randint(1, 2))
         )
         words = self.rng.randint(1, 6)
-        return Plan(f"{self.prefix}-{self.made}", steps, words, self.rng.choice((0, 0, 5, 20)))
+        return Plan(f"{self.prefix}-{self.made}", steps, words, self.rng.choice(self.sleeps_ms))
 
 
 def play(request: ChatRequest) -> Turn:

@@ -14,14 +14,15 @@ from typing import Any
 from orchestrator.adapters.scripted_models import ScriptedLanguageModel
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, TextChunk
 from orchestrator.domain.errors import FleetError
+from orchestrator.domain.events import Finished, ToolCallFinished
 from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.tools import Effect, ToolResult, ToolSpec
+from orchestrator.domain.tools import Effect, Outcome, ToolResult, ToolSpec
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.execution.loop import Handler
 from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import RunStore
-from orchestrator.ports.tools import ToolRegistry
+from orchestrator.ports.tools import ToolSource
 from scripts.chaos_trials.orders import Action, Orders, Point
 from scripts.chaos_trials.plans import TOOLS, play
 from scripts.chaos_trials.reports import Reports
@@ -80,7 +81,7 @@ class WatchedRuns:
                 await self._sabotage.before_commit(claim)
                 await self._timed("commit", self._runs.commit(claim, transition, **how))
                 await self._sabotage.after_commit(claim, transition)
-            outcome = "done"
+            outcome = "done" if _ends(transition) else "asked"
         except FleetError as error:
             outcome = error.reason
             raise
@@ -105,6 +106,12 @@ class WatchedRuns:
                 self._reports.tell("slow", operation=name, seconds=took)
 
 
+def _ends(transition: Transition) -> bool:
+    """Whether it is the item's result, and not a question to a person."""
+    last = (ToolCallFinished, Finished)
+    return transition.record is not None or any(isinstance(e, last) for e in transition.events)
+
+
 def begun(handler: Handler, ending: Ending) -> Handler:
     """The handler of a claim loop with a point before it."""
 
@@ -115,7 +122,7 @@ def begun(handler: Handler, ending: Ending) -> Handler:
     return handle
 
 
-class LedgerTools(ToolRegistry):
+class LedgerTools(ToolSource):
     """One tool of each effect; all but the pure one write to the ledger."""
 
     def __init__(self, reports: Reports, ending: Ending, sabotage: Sabotage) -> None:
@@ -126,7 +133,7 @@ class LedgerTools(ToolRegistry):
     def specs(self) -> Mapping[str, ToolSpec]:
         return TOOLS
 
-    async def call(self, call: ToolCall, *, key: str) -> ToolResult:
+    async def call(self, call: ToolCall, *, key: str, timeout_s: float) -> ToolResult:  # noqa: ARG002
         given = json.loads(call.arguments_json)
         await asyncio.sleep(given["sleep_ms"] / 1000)
         self._ending.at(Point.BEFORE_EFFECT, key)
@@ -134,7 +141,7 @@ class LedgerTools(ToolRegistry):
             for written in self._sabotage.keys_for(key, once=call.name == Effect.AT_MOST_ONCE):
                 await self._reports.effect(key=written, tag=given["tag"], kind=call.name)
         self._ending.at(Point.AFTER_EFFECT, key)
-        return ToolResult(ok=True, content=given["tag"])
+        return ToolResult(Outcome.OK, given["tag"])
 
 
 class PacedModel(LanguageModel):

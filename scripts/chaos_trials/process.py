@@ -20,11 +20,16 @@ from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
-from orchestrator.execution.reaper import reap_forever
+from orchestrator.execution.sweeper import Sweeper
 from orchestrator.ports.state import Limits, RunStore, State
+from orchestrator.ports.tools import ToolRegistry
 from orchestrator.toolbox.call import ToolCallHandler
-from orchestrator.worker.step import StepHandler, StepSettings
-from scripts.chaos_trials.orders import SHARDS, TENANTS, Orders, Role
+from orchestrator.toolbox.dispatch import ToolDispatcher
+from orchestrator.toolbox.runner import ToolRunner
+from orchestrator.toolbox.sub_run import SubRuns
+from orchestrator.worker.context import HISTORY_MESSAGES
+from orchestrator.worker.step import StepHandler
+from scripts.chaos_trials.orders import TENANTS, Orders, Role
 from scripts.chaos_trials.points import Ending, LedgerTools, PacedModel, WatchedRuns, begun
 from scripts.chaos_trials.reports import Reports
 from scripts.chaos_trials.sabotage import Sabotage
@@ -48,7 +53,7 @@ async def _main(orders: Orders) -> None:
     await reports.open()
     sabotage = Sabotage(orders)
     async with open_redis_state(
-        orders.redis, shards=SHARDS, limits=Limits(**orders.limits)
+        orders.redis, shards=orders.shards, limits=Limits(**orders.limits)
     ) as state:
         if orders.role is Role.API:
             await _serve(state, reports, sabotage)
@@ -59,28 +64,41 @@ async def _main(orders: Orders) -> None:
 async def _work(orders: Orders, state: State, reports: Reports, sabotage: Sabotage) -> None:
     metrics, ending = ExecutionMetrics(CollectorRegistry()), Ending(orders, reports)
     runs = cast(RunStore, WatchedRuns(state.runs, reports, ending, sabotage))
-    state = replace(state, runs=runs)
-    tools = LedgerTools(reports, ending, sabotage)
+    tools = ToolRegistry([LedgerTools(reports, ending, sabotage)])
     agents = AgentBook(state.agents)
-    kind, handler = WorkKind.TOOL, cast(Handler, ToolCallHandler(runs, agents, tools, metrics))
+    kind, handler, history = WorkKind.TOOL, _calls(runs, agents, tools, metrics), 0
     if orders.role is Role.WORKER:
-        kind = WorkKind.REASON
+        kind, history = WorkKind.REASON, HISTORY_MESSAGES
         handler = StepHandler(
-            state=state,
+            runs=runs,
             agents=agents,
             tools=tools,
             classifier=ScriptedClassifier(),
             language=PacedModel(orders.pace_ms, ending),
             catalogue=CATALOGUE,
             metrics=metrics,
-            settings=StepSettings(lease_s=orders.lease_s),
         )
     settings = LoopSettings(
-        worker=f"{orders.role.value}/{os.getpid()}", slots=orders.slots, lease_s=orders.lease_s
+        worker=f"{orders.role.value}/{os.getpid()}",
+        slots=orders.slots,
+        lease_s=orders.lease_s,
+        history=history,
+        max_attempts=Limits(**orders.limits).max_attempts,
     )
     loop = ClaimLoop(kind, runs, begun(handler, ending), settings, metrics)
     reports.tell("ready")
-    await asyncio.gather(loop.run(), reap_forever(runs, metrics))
+    await asyncio.gather(loop.run(), Sweeper(runs, metrics).run())
+
+
+def _calls(
+    runs: RunStore, agents: AgentBook, tools: ToolRegistry, metrics: ExecutionMetrics
+) -> Handler:
+    calls = ToolCallHandler(
+        runs=runs, agents=agents, tools=tools, runner=ToolRunner(tools), metrics=metrics
+    )
+    return ToolDispatcher(
+        runs=runs, agents=agents, tools=tools, calls=calls, sub_runs=SubRuns(runs, agents)
+    )
 
 
 async def _serve(state: State, reports: Reports, sabotage: Sabotage) -> None:

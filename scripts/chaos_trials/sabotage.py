@@ -16,9 +16,15 @@ from orchestrator.domain.work import Claim
 from orchestrator.ports.state import EventFeed
 from scripts.chaos_trials.orders import Breakage, Orders
 
-_LEASE_AGAIN = """
-redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack({ ARGV[2], 0, 0, 'late' }))
+_HOLD_AGAIN = """
+local packed = redis.call('HGET', KEYS[1], ARGV[1])
+if packed then
+  local record = cmsgpack.unpack(packed)
+  record.state, record.nonce, record.extra = 'leased', ARGV[2], record.extra or 0
+  redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(record))
+end
 """
+_NEVER_MS = 10**15
 
 
 class Sabotage:
@@ -32,16 +38,14 @@ class Sabotage:
 
     async def before_commit(self, claim: Claim) -> None:
         if self._breakage is Breakage.FENCE:
-            await self._hold(claim)
+            lease = claim.lease
+            await self._redis.eval(
+                _HOLD_AGAIN, 1, keys.items(_shard(claim)), lease.item.key, lease.nonce
+            )
 
     async def after_commit(self, claim: Claim, transition: Transition) -> None:
         if self._breakage is Breakage.LEFTOVER and transition.run.state.terminal:
-            await self._hold(claim)
-
-    async def _hold(self, claim: Claim) -> None:
-        lease = claim.lease
-        held = keys.held(ids.shard_from(lease.item.run_id, field="run_id"))
-        await self._redis.eval(_LEASE_AGAIN, 1, held, lease.item.key, lease.nonce)
+            await self._redis.zadd(keys.leases(_shard(claim)), {claim.lease.item.key: _NEVER_MS})
 
     def keys_for(self, key: str, *, once: bool) -> list[str]:
         """The ledger's keys that a tool writes."""
@@ -52,6 +56,10 @@ class Sabotage:
 
     def feed(self, feed: EventFeed) -> EventFeed:
         return _Stuttering(feed, self._rng) if self._breakage is Breakage.EVENT else feed
+
+
+def _shard(claim: Claim) -> int:
+    return ids.shard_from(claim.lease.item.run_id, field="run_id")
 
 
 class _Stuttering(EventFeed):

@@ -127,7 +127,7 @@ class FairQueue:
 
     def _lift(self, tenant: str) -> None:
         ahead = min(self._ready, key=self._place, default=None)
-        least = self._floor if ahead is None else self._served(ahead)
+        least = self._floor if ahead is None else self._settled(ahead)
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
 
     def _settle(self, tenant: str) -> None:
@@ -137,14 +137,14 @@ class FairQueue:
             return
         if tenant in self._ready:
             self._ready.remove(tenant)
-            self._floor = self._served(tenant)
+            self._floor = self._settled(tenant)
         if not self._queued.get(tenant):
             self._queued.pop(tenant, None)
 
     def _place(self, tenant: str) -> tuple[float, bytes]:
         return self._counters.get(tenant, 0.0), tenant.encode()
 
-    def _served(self, tenant: str) -> float:
+    def _settled(self, tenant: str) -> float:
         """The counter without what claims charged for items that are still running."""
         held = self._running[tenant] * HOLD[self.kind] / self._weight(tenant)
         return self._counters.get(tenant, 0.0) - held

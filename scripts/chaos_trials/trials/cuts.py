@@ -9,7 +9,6 @@ from dataclasses import replace
 from orchestrator.adapters.redis_state import open_redis_state
 from scripts.chaos_trials.ground import Conditions, ground
 from scripts.chaos_trials.load import Load
-from scripts.chaos_trials.orders import SHARDS
 from scripts.chaos_trials.outcome import Outcome
 from scripts.chaos_trials.plans import Plans
 from scripts.chaos_trials.proxy import Proxy
@@ -25,7 +24,7 @@ async def run(conditions: Conditions, outcome: Outcome) -> None:
     async with (
         ground(conditions, outcome) as place,
         Proxy(place.server.url, place.rng, SHARE) as proxy,
-        open_redis_state(proxy.url, shards=SHARDS) as state,
+        open_redis_state(proxy.url, shards=place.fleet.base.shards) as state,
     ):
         place.fleet.base = replace(place.fleet.base, redis=proxy.url)
         place.keep(2, 2)
@@ -42,7 +41,6 @@ async def run(conditions: Conditions, outcome: Outcome) -> None:
             await through.finish(60.0)
             proxy.heal()
             direct.accepted, direct.seen = through.accepted, through.seen
-            direct.cancelled = through.cancelled
             await place.finish()
         finally:
             await through.end()

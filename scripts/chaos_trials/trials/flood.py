@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from orchestrator.domain.events import RunEvent, StateChanged
 from orchestrator.domain.runs import RunState
-from scripts.chaos_trials.ground import Conditions, Ground, ground
+from scripts.chaos_trials.ground import AS_SERVED, Conditions, Ground, ground
 from scripts.chaos_trials.load import Accepted
 from scripts.chaos_trials.orders import TENANTS
 from scripts.chaos_trials.outcome import Outcome
@@ -30,7 +30,7 @@ LOUD, QUIET = TENANTS[0], TENANTS[1]
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
     async with ground(
-        conditions, outcome, follow=False, slots=SLOTS, pace_ms=PACE_MS, lease_s=10.0
+        conditions, outcome, follow=False, slots=SLOTS, pace_ms=PACE_MS, **AS_SERVED
     ) as place:
         place.keep(2, 0)
         await place.started(2)
@@ -111,7 +111,7 @@ async def shares(conditions: Conditions, outcome: Outcome) -> None:
     """Equal tenants with a backlog, whose runs differ in length eightfold."""
     tokens_each = 6_000 if conditions.quick else 30_000
     async with ground(
-        conditions, outcome, follow=False, slots=SLOTS, pace_ms=PACE_MS, lease_s=10.0
+        conditions, outcome, follow=False, slots=SLOTS, pace_ms=PACE_MS, **AS_SERVED
     ) as place:
         words = {tenant: 20 * 2 ** (n % 4) for n, tenant in enumerate(TENANTS)}
         plans = [

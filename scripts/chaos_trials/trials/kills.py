@@ -50,4 +50,5 @@ async def run(conditions: Conditions, outcome: Outcome) -> None:
                 )
         outcome.times = outcome.kills = total
         outcome.figures["items taken up again"] = len(place.outside.recoveries)
+        outcome.figures["cut-off calls a person answered"] = len(place.load.answered)
         outcome.figures["repeated idempotent effects"] = place.outside.ledger.repeats

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from scripts.chaos_trials.ground import Conditions, ground
+from scripts.chaos_trials.ground import AS_SERVED, Conditions, ground
 from scripts.chaos_trials.orders import TENANTS
 from scripts.chaos_trials.outcome import Outcome
 from scripts.chaos_trials.plans import Plan
@@ -19,7 +19,7 @@ WRITTEN, SENT = "aof_current_size", "total_net_input_bytes"
 
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
-    async with ground(conditions, outcome, follow=False, pace_ms=0.0, lease_s=10.0) as place:
+    async with ground(conditions, outcome, follow=False, pace_ms=0.0, **AS_SERVED) as place:
         place.keep(1, 1)
         redis = cast(Any, Redis.from_url(place.server.url))
         sizes: dict[str, list[float]] = {WRITTEN: [], SENT: []}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
+from orchestrator.domain.interrupts import Answered
 from scripts.chaos_trials.ground import LEASE_S, Conditions, Ground, ground
 from scripts.chaos_trials.orders import Action, Orders, Point, Role
 from scripts.chaos_trials.outcome import Outcome
@@ -15,6 +16,7 @@ from scripts.chaos_trials.outside import Ending
 from scripts.chaos_trials.plans import Plans
 
 AT_ONCE = 40
+SLOW_MS = 200
 PROCESSES = 3  # of each role
 _LIMIT_S = LEASE_S + 6.0
 _AFTERWARDS_S = 0.3  # for what the late process still tries
@@ -23,7 +25,10 @@ _POINTS = (Point.CLAIMED, Point.AFTER_EFFECT, Point.BEFORE_COMMIT)
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
     wanted = 10 if conditions.quick else 60
-    async with ground(conditions, outcome) as place:
+    # Slow enough for the late one to come while its successor is at it.
+    async with ground(conditions, outcome, pace_ms=SLOW_MS) as place:
+        # A stopped process may still do what was not done when a person looked.
+        place.load.not_done = Answered(content="not done", ok=False)
         late = _Late(place)
         for role in (Role.WORKER, Role.TOOLBOX):
             # One of each role is never stopped, so that there is always one to take over.
@@ -37,12 +42,14 @@ async def run(conditions: Conditions, outcome: Outcome) -> None:
             late.handle()
             return late.times >= wanted
 
-        await place.load.keep(AT_ONCE, Plans(place.rng, "pause").draw, all_done)
+        await place.load.keep(
+            AT_ONCE, Plans(place.rng, "pause", sleeps_ms=(SLOW_MS,)).draw, all_done
+        )
         await late.end()
         await place.finish()
         outcome.times = late.times
         outcome.kills = 0
-        outcome.figures["commits refused as stale"] = late.refused
+        outcome.figures["late commits refused or given up"] = late.refused
         outcome.expect(late.refused > 0, "no late commit was even tried")
 
 
@@ -84,7 +91,7 @@ class _Late:
         before = {item: outside.claims[item] for item in child.held}
         taken: set[str] = set()
         while len(taken) < len(before) and time.monotonic() < since + _LIMIT_S:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.02)
             taken = {item for item, count in before.items() if outside.claims[item] > count}
         first = len(outside.commits)
         self._place.fleet.resume(child)
@@ -95,6 +102,7 @@ class _Late:
                 commit.outcome != "done",
                 f"{commit.item} was committed by a process that had been stopped past its lease",
             )
-        self.refused += sum(commit.outcome == "STALE_LEASE" for commit in tried)
+        # A process that sees how late it is gives up what it has just sent.
+        self.refused += sum(c.outcome in ("STALE_LEASE", "cancelled") for c in tried)
         self.times += bool(taken)
         self._place.fleet.kill(child)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 from scripts.chaos_trials.callers import Caller, calling
-from scripts.chaos_trials.ground import Conditions, Ground, ground
+from scripts.chaos_trials.ground import AS_SERVED, Conditions, Ground, ground
 from scripts.chaos_trials.load import AGENT, Accepted
 from scripts.chaos_trials.orders import TENANTS, Role
 from scripts.chaos_trials.outcome import Outcome
@@ -21,13 +21,12 @@ RUNS = 2_000
 MOST_MB = 600
 WORKERS = 2
 CHANNELS = 4  # a connection takes 1,024 streams
-LEASE_S = 10.0  # as the service has it
 
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
     sleep_s = 20 if conditions.quick else 60
     async with (
-        ground(conditions, outcome, follow=False, lease_s=LEASE_S) as place,
+        ground(conditions, outcome, follow=False, **AS_SERVED) as place,
         calling(place, 1, channels=CHANNELS) as callers,
     ):
         await place.load.prepare()
