@@ -15,7 +15,7 @@ from scripts.chaos_trials.outcome import Outcome
 from scripts.chaos_trials.outside import Ending
 from scripts.chaos_trials.plans import Plans
 
-AT_ONCE = 40
+AT_ONCE = 16  # so that nobody waits for a slot
 SLOW_MS = 200
 PROCESSES = 3  # of each role
 _LIMIT_S = LEASE_S + 6.0
@@ -26,7 +26,7 @@ _POINTS = (Point.CLAIMED, Point.AFTER_EFFECT, Point.BEFORE_COMMIT)
 async def run(conditions: Conditions, outcome: Outcome) -> None:
     wanted = 10 if conditions.quick else 60
     # Slow enough for the late one to come while its successor is at it.
-    async with ground(conditions, outcome, pace_ms=SLOW_MS) as place:
+    async with ground(conditions, outcome, pace_ms=SLOW_MS, slots=16) as place:
         # A stopped process may still do what was not done when a person looked.
         place.load.not_done = Answered(content="not done", ok=False)
         late = _Late(place)
