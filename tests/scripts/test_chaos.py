@@ -57,7 +57,7 @@ async def test_every_invariant_holds_in_the_short_form(tmp_path: Path) -> None:
         ("fence", "pause", "committed by a process that had been stopped past its lease"),
         ("acknowledge", "kill", "nothing acknowledged is lost"),
         ("effect", "kill", "took effect 2 times"),
-        ("key", "kill", "took effect under"),
+        ("key", "kill", "one effect a key"),
         ("event", "watchers", "watcher of run_"),
         ("leftover", "kill", "nothing left over"),
     ],

@@ -90,7 +90,8 @@ class _Late:
         child, since = outside.children[stopped.pid], time.monotonic()
         before = {item: outside.claims[item] for item in child.held}
         taken: set[str] = set()
-        while len(taken) < len(before) and time.monotonic() < since + _LIMIT_S:
+        awaited = set(stopped.items) & set(before) or set(before)
+        while not taken & awaited and time.monotonic() < since + _LIMIT_S:
             await asyncio.sleep(0.02)
             taken = {item for item, count in before.items() if outside.claims[item] > count}
         first = len(outside.commits)
