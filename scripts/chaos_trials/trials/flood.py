@@ -18,7 +18,8 @@ from scripts.chaos_trials.outcome import Outcome
 from scripts.chaos_trials.plans import Plan
 
 FLOOD = 10_000
-SUBMITTING_AT_ONCE = 32
+LIMITS = {"live_runs": 2 * FLOOD}
+SUBMITTING_AT_ONCE = 16
 QUIET_EVERY_S = 0.025
 LEAST_SAMPLES = 200
 SLOTS = 16
@@ -30,7 +31,7 @@ LOUD, QUIET = TENANTS[0], TENANTS[1]
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
     async with ground(
-        conditions, outcome, follow=False, slots=SLOTS, pace_ms=PACE_MS, **AS_SERVED
+        conditions, outcome, follow=False, limits=LIMITS, slots=SLOTS, pace_ms=PACE_MS, **AS_SERVED
     ) as place:
         place.keep(2, 0)
         await place.started(2)

@@ -20,13 +20,14 @@ from scripts.chaos_trials.plans import Plan
 RUNS = 2_000
 MOST_MB = 600
 WORKERS = 2
+LIMITS = {"running_items": RUNS // len(TENANTS)}
 CHANNELS = 4  # a connection takes 1,024 streams
 
 
 async def run(conditions: Conditions, outcome: Outcome) -> None:
     sleep_s = 20 if conditions.quick else 60
     async with (
-        ground(conditions, outcome, follow=False, **AS_SERVED) as place,
+        ground(conditions, outcome, follow=False, limits=LIMITS, **AS_SERVED) as place,
         calling(place, 1, channels=CHANNELS) as callers,
     ):
         await place.load.prepare()
