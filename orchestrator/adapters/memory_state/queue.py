@@ -93,7 +93,7 @@ class FairQueue:
         """Takes the next item of the tenant that was served least; it is running then."""
         if not self._ready:
             return None
-        tenant = min(self._ready, key=lambda t: (self._counters.get(t, 0.0), t.encode()))
+        tenant = min(self._ready, key=self._place)
         entry = self._pick(tenant)
         self._queued[tenant].remove(entry)
         entry.extra = HOLD[self.kind] / self._weight(tenant)
@@ -126,7 +126,8 @@ class FairQueue:
         return high if self._turns[tenant] % NORMAL_TURN else normal
 
     def _lift(self, tenant: str) -> None:
-        least = min((self._counters.get(t, 0.0) for t in self._ready), default=self._floor)
+        ahead = min(self._ready, key=self._place, default=None)
+        least = self._floor if ahead is None else self._settled(ahead)
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
 
     def _settle(self, tenant: str) -> None:
@@ -136,9 +137,17 @@ class FairQueue:
             return
         if tenant in self._ready:
             self._ready.remove(tenant)
-            self._floor = self._counters.get(tenant, 0.0)
+            self._floor = self._settled(tenant)
         if not self._queued.get(tenant):
             self._queued.pop(tenant, None)
+
+    def _place(self, tenant: str) -> tuple[float, bytes]:
+        return self._counters.get(tenant, 0.0), tenant.encode()
+
+    def _settled(self, tenant: str) -> float:
+        """The counter without what claims charged for items that are still running."""
+        held = self._running[tenant] * HOLD[self.kind] / self._weight(tenant)
+        return self._counters.get(tenant, 0.0) - held
 
     def _weight(self, tenant: str) -> float:
         return self.weights.get(tenant, 1.0)

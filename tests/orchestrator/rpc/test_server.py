@@ -302,3 +302,10 @@ async def test_a_caller_that_leaves_is_counted_as_cancelled(fleet: Fleet) -> Non
 
 def in_flight(fleet: Fleet, method: str) -> float | None:
     return fleet.registry.get_sample_value("fleet_rpc_in_flight", {"method": method})
+
+
+async def test_thousands_of_calls_at_once_are_all_answered() -> None:
+    async with serving(max_streams_per_connection=4096) as fleet:
+        # The first call brings the connection's limits, which a burst would not wait for.
+        await embed(fleet)
+        await asyncio.gather(*(embed(fleet) for _ in range(3_000)))

@@ -91,16 +91,22 @@ local function make_ready(kind, tenant)
   end
 end
 
+-- A tenant's counter without what claims charged for items that are still running.
+local function settled(kind, tenant)
+  return count_of(virtual(kind, tenant))
+    - count_of(running(kind, tenant)) * share(tenant, HOLD[kind])
+end
+
 local function make_unready(kind, tenant)
   if redis.call('ZREM', READY[kind], tenant) == 1 then
-    count(floor_of(kind), count_of(virtual(kind, tenant)))
+    count(floor_of(kind), settled(kind, tenant))
   end
 end
 
 local function push(kind, tenant, member)
   if not first(kind, tenant) then
-    local least = redis.call('ZRANGE', READY[kind], 0, 0, 'WITHSCORES')[2]
-    least = least and tonumber(least) or count_of(floor_of(kind))
+    local ahead = redis.call('ZRANGE', READY[kind], 0, 0)[1]
+    local least = ahead and settled(kind, ahead) or count_of(floor_of(kind))
     count(virtual(kind, tenant), math.max(count_of(virtual(kind, tenant)), least))
     redis.call('ZADD', QUEUE[kind], 0, member)
     make_ready(kind, tenant)

@@ -55,6 +55,15 @@ async def test_a_returning_tenant_has_no_credit_for_its_absence(state: State) ->
     assert 4 <= count["back"] <= 6
 
 
+async def test_a_returning_tenant_does_not_pay_for_what_another_only_holds(state: State) -> None:
+    await backlog(state, "flood", 20)
+    held = await claimed(state, limit=6)
+    await backlog(state, "quiet", 1)
+    for claim in held:
+        await state.runs.commit(claim, answer(claim, tokens=5))
+    assert (await claim_one(state)).lease.tenant == "quiet"
+
+
 async def test_a_tenant_runs_only_so_many_items_at_once(open_state: Open) -> None:
     async with open_state(Limits(running_items=2)) as state:
         await backlog(state, "flood", 5)
