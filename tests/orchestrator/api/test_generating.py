@@ -3,6 +3,7 @@ from __future__ import annotations
 from orchestrator.api.inference import Generate, Inference
 from orchestrator.domain.chat import TextChunk
 from orchestrator.domain.messages import Message, Role
+from orchestrator.ports.tools import ToolRegistry
 from tests.orchestrator.rpc.given import (
     CATALOGUE,
     HardWhenLong,
@@ -19,7 +20,7 @@ async def test_a_generation_that_is_left_between_two_chunks_stops_the_engine_at_
         language=language,
         classifier=HardWhenLong(),
         embedder=LengthEmbedder(),
-        tools=OneTool(),
+        tools=ToolRegistry([OneTool()]),
     )
     question = (Message(role=Role.USER, content="hi"),)
     chunks = inference.generate(Generate("llm_small", "", question))
