@@ -14,8 +14,7 @@ from orchestrator.client import CallError, FleetClient
 from orchestrator.settings import SettingsError, load_settings
 from orchestrator.supervisor.record import read_record
 
-FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
-WAITING = UNREACHABLE  # both: it needs something from outside to go on
+FAILED, USAGE, UNREACHABLE, WAITING, INTERRUPTED = 1, 2, 3, 4, 130
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -45,7 +45,7 @@ async def test_without_a_terminal_it_says_how_to_answer_and_leaves_the_run_waiti
     asking = asyncio.ensure_future(fleet_command(address, "ask", "hi"))
     run_id = (await interrupted(fleet)).run.run_id
     ended = await asking
-    assert ended.code == 3
+    assert ended.code == 4
     assert run_id in ended.err
     assert '"order": "A1042"' in ended.err
     assert await state_of(fleet, run_id) is RunState.INTERRUPTED
