@@ -112,7 +112,8 @@ class Database:
         before = await self.put_if_new(keys.LAYOUT, str(self.shards))
         if before not in (None, str(self.shards)):
             raise FailedPrecondition(
-                f"this Redis holds a state of {before} shards; the setting says {self.shards}"
+                f"this Redis holds a state of {before} shards, but redis.shards is {self.shards}: "
+                f"set it to {before}, or begin with an empty Redis"
             )
 
 
