@@ -239,6 +239,7 @@ async def test_a_cancel_is_told_to_every_process(redis_url: str) -> None:
 
 async def test_a_commit_writes_as_much_whatever_the_sessions_length(mortal: RedisServer) -> None:
     async with open_redis_state(mortal.url) as state, Redis.from_url(mortal.url) as admin:
+        await admin.config_set("appendfsync", "always")  # else a write may be put off
         run = await submitted(state, "turn 000")
         written: list[int] = []
         for number in range(1, 501):
