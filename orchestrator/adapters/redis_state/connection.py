@@ -41,6 +41,7 @@ class Client:
         self._address = address
         self._connection: _Connection | None = None
         self._connecting: asyncio.Task[_Connection] | None = None
+        self._closed = False
 
     async def execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Returns the reply to each; one that the server refused is a `Refusal`.
@@ -49,11 +50,14 @@ class Client:
             OSError: the server can't be reached, or was lost before it answered.
         """
         connection = self._connection
+        if self._closed:
+            raise ConnectionLostError("the state is closed")
         if connection is None or connection.lost:
             connection = await self._connect()
         return await connection.send(commands)
 
     async def close(self) -> None:
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
