@@ -180,6 +180,8 @@ class Outside:
 
     def _claimed(self, child: Child, items: list[tuple[str, int]], at: float) -> None:
         for item, attempt in items:
+            # A process may die before it can tell of a claim: then the item was lost more often.
+            losses = max(1, attempt - self.attempts.get(item, 0))
             self.attempts[item] = max(attempt, self.attempts.get(item, 0))
             before = self._holders.get(item)
             if before is not None:
@@ -189,7 +191,7 @@ class Outside:
             self.claims[item] += 1
             died = self._orphans.pop(item, None)
             if died is not None:
-                self.recoveries.append((at - died, item))
+                self.recoveries.append(((at - died) / losses, item))
 
     def _buried(self, child: Child) -> None:
         """Its line is cut: it is dead, and what it held has to be taken up by another."""
