@@ -262,7 +262,11 @@ async def _state(settings: Settings) -> AsyncIterator[State]:
         while True:
             try:
                 state = await opened.enter_async_context(
-                    open_redis_state(settings.redis.address, shards=settings.redis.shards)
+                    open_redis_state(
+                        settings.redis.address,
+                        shards=settings.redis.shards,
+                        limits=settings.limits.of_the_state(),
+                    )
                 )
             except Unavailable as error:
                 log.warning("%s", error.message)
@@ -302,6 +306,7 @@ def _loop_settings(
         grace_s=section.grace_s,
         history=history,
         run_timeout_s=settings.worker.run_timeout_s,
+        max_attempts=settings.limits.max_attempts,
     )
 
 

@@ -30,8 +30,10 @@ from pydantic_settings import (
 
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.tools import Effect
+from orchestrator.ports import state
 
 CONFIG_FILE = "fleet.toml"
+_LIMITS = state.Limits()
 _OTHER_VARIABLES = {"FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_PYTHON", "FLEET_STACK"}
 
 
@@ -65,7 +67,7 @@ class Worker(_Section):
 
 
 class Toolbox(_Section):
-    slots: int = Field(default=64, ge=1)
+    slots: int = Field(default=256, ge=1)
     metrics_port: int = Field(default=9402, ge=0, le=65535)
     lease_s: float = Field(default=10.0, ge=0.5)
     grace_s: float = Field(default=5.0, ge=0)
@@ -214,6 +216,31 @@ class Redis(_Section):
         return self.url.get_secret_value() or f"redis://127.0.0.1:{self.port}/0"
 
 
+class Limits(_Section):
+    """Bounds of the state, and the tenants' shares in the fair queue (see docs/state.md)."""
+
+    max_attempts: int = Field(default=_LIMITS.max_attempts, ge=1)
+    live_runs: int = Field(default=_LIMITS.live_runs, ge=1)
+    waiting_runs: int = Field(default=_LIMITS.waiting_runs, ge=0)
+    running_items: int = Field(default=_LIMITS.running_items, ge=1)
+    events: int = Field(default=_LIMITS.events, ge=100)
+    dead_letters: int = Field(default=_LIMITS.dead_letters, ge=1)
+    request_ttl_s: int = Field(default=_LIMITS.request_ttl_s, ge=60)
+    run_ttl_s: int = Field(default=_LIMITS.run_ttl_s, ge=60)
+    session_ttl_s: int = Field(default=_LIMITS.session_ttl_s, ge=60)
+    weights: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Limits:
+        self.of_the_state()
+        return self
+
+    def of_the_state(self) -> state.Limits:
+        return state.Limits(**self.model_dump())
+
+
 class Triton(_Section):
     """An empty `address` makes `fleet up` start a server of its own on the ports."""
 
@@ -248,6 +275,7 @@ class Settings(BaseSettings):
     toolbox: Toolbox = Toolbox()
     tools: Tools = Tools()
     redis: Redis = Redis()
+    limits: Limits = Limits()
     triton: Triton = Triton()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)
 

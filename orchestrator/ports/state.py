@@ -37,9 +37,9 @@ class Limits:
     """
 
     max_attempts: int = 5
-    live_runs: int = 2_000  # accepted and not ended, a tenant's, in a shard
+    live_runs: int = 20_000  # accepted and not ended, a tenant's, in a shard
     waiting_runs: int = 50  # behind the active run of a session
-    running_items: int = 64  # leased at once, of one kind, a tenant's, in a shard
+    running_items: int = 512  # leased at once, of one kind, a tenant's, in a shard
     events: int = 10_000  # kept of a run
     dead_letters: int = 10_000  # kept in a shard
     request_ttl_s: int = 86_400

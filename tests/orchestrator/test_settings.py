@@ -70,3 +70,24 @@ def test_the_redis_url_hides_in_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings()
     assert "hunter2" not in repr(settings)
     assert settings.redis.address.endswith("hunter2@127.0.0.1:1/0")
+
+
+def test_the_limits_of_the_state_are_settings(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text("[limits]\nlive_runs = 7\n[limits.weights]\nacme = 2.0\n")
+    limits = load_settings(file).limits.of_the_state()
+    assert (limits.live_runs, limits.weights, limits.waiting_runs) == (7, {"acme": 2.0}, 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[limits.weights]\nacme = 0", "limits.weights.acme: Input should be greater than 0"),
+        ("[limits]\nrequest_ttl_s = 900\nrun_ttl_s = 600", "must not be above run_ttl_s 600"),
+    ],
+)
+def test_limits_that_can_not_hold_stop_the_start(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=said):
+        load_settings(file)
