@@ -13,7 +13,7 @@ class Coalescing:
     """Tokens in one message, at most."""
     max_delay_ms: float = 20.0
     """A message goes out at least this often, while `messages_per_s` allows it."""
-    messages_per_s: float = 800.0
+    messages_per_s: float = 500.0
     """Over all streams together: with many of them each one's messages grow instead."""
 
     def steps_until_next(self, streams: int, step_s: float) -> int:

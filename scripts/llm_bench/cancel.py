@@ -26,6 +26,7 @@ PROMPT = "<|im_start|>user\nTell me story {}.<|im_end|>\n<|im_start|>assistant\n
 ENDLESS: dict[str, object] = {"max_tokens": None, "ignore_eos": True}
 PAUSE_S = (0.2, 0.4)
 DEADLINE_S = 20.0
+SETTLE_S = 0.1
 
 
 @dataclass
@@ -61,29 +62,67 @@ async def measure_cancels(
 ) -> Cancels:
     """Streams of another process keep the engine busy; here one runs at a time and is cancelled."""
     result = Cancels(streams)
+    reader = _Reader(trace)
     async with background(address, model, streams - 1), grpc.aio.insecure_channel(address) as own:
-        for number in range(times):
+        number = 0
+        while len(result.from_client_steps) < times:
+            number += 1
             call = open_stream(own, [request_bytes(model, 0, PROMPT.format(number), ENDLESS)])
             await call.read()
             # At any moment of a step and of the watch's round.
             await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
-            read_from = await asyncio.to_thread(lambda: trace.stat().st_size)
             at_ns = time.monotonic_ns()
             call.cancel()
-            await _note(result, trace, read_from, at_ns)
+            await _note(result, reader, at_ns)
     return result
 
 
-async def _note(result: Cancels, trace: Path, read_from: int, at_ns: int) -> None:
+class _Reader:
+    """What the trace says from the beginning on, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_to = 0
+        self._later: list[Event] = []
+        self._running = 0
+
+    def running_at(self, at_ns: int) -> int:
+        """The gauge at that time; later events are kept, earlier ones forgotten."""
+        events = self._events()
+        self._running = next(
+            (one.value for one in reversed(events) if one.name == "running" and one.at_ns < at_ns),
+            self._running,
+        )
+        self._later = [event for event in events if event.at_ns >= at_ns]
+        return self._running
+
+    def later(self) -> Sequence[Event]:
+        self._later = self._events()
+        return self._later
+
+    def _events(self) -> list[Event]:
+        with self._path.open("rb") as file:
+            file.seek(self._read_to)
+            whole = file.read().rpartition(b"\n")[0]
+        self._read_to += len(whole) + bool(whole)
+        new = [Event.parse(line) for line in whole.decode().splitlines()]
+        return sorted([*self._later, *new])
+
+
+async def _note(result: Cancels, reader: _Reader, at_ns: int) -> None:
+    """Leaves a cancel out that met fewer streams: some had reached the context's end."""
     deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
+    await asyncio.sleep(SETTLE_S)  # the gauge is written from another process
+    if reader.running_at(at_ns) != result.streams:
+        return
+    while not note_cancel(result, reader.later(), at_ns):
+        if time.monotonic() > deadline:
+            told = "told" if any(one.name == "told" for one in reader.later()) else "not told"
+            raise RuntimeError(
+                f"with {result.streams} streams the running gauge did not fall within "
+                f"{DEADLINE_S:.0f} s of a cancel, of which the backend was {told}"
+            )
         await asyncio.sleep(0.1)
-        with trace.open() as lines:
-            lines.seek(read_from)
-            events = sorted(Event.parse(line) for line in lines if line.endswith("\n"))
-        if note_cancel(result, [event for event in events if event.at_ns >= at_ns], at_ns):
-            return
-    raise RuntimeError(f"the running gauge did not fall within {DEADLINE_S:.0f} s")
 
 
 def note_cancel(result: Cancels, events: Sequence[Event], at_ns: int) -> bool:
