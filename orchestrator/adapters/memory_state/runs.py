@@ -55,6 +55,7 @@ class MemoryRunStore(Execution):
             raise Exhausted("the queue is full", reason="QUEUE_FULL", retry_after_s=1.0)
         self._accept(session, transition)
         if session.waiting and run.busy_policy is BusyPolicy.INTERRUPT:
+            self._writer.hurry(self._db.runs[session.active])
             await self.cancel(run.tenant, session.active)
         return True
 

@@ -57,6 +57,8 @@ if busy then
     about_session[#about_session + 1] = 'cancel'
     about_session[#about_session + 1] = session.active
     tell_cancelled(session.active)
+    local open = redis.call('HGET', SESSION, 'open')
+    hurry({ open = open ~= '' and cmsgpack.unpack(open) or {} })
   end
   redis.call('HSET', SESSION, unpack(about_session))
 else

@@ -17,7 +17,9 @@ from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.events import RunEvent, TextDelta
-from orchestrator.domain.runs import Run, RunState
+from orchestrator.domain.interrupts import InterruptKind
+from orchestrator.domain.machine import Submitted, advance
+from orchestrator.domain.runs import BusyPolicy, Run, RunState
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import LeaseState, State
 from orchestrator.redis_server import (
@@ -305,3 +307,25 @@ def test_a_server_is_found_among_extracted_packages(
     found = find_program(extracted=tmp_path)
     assert (found.path, found.version, found.libraries) == (program, (8, 1), libraries)
     assert found.environment()["LD_LIBRARY_PATH"].startswith(str(libraries))
+
+
+async def test_an_interrupting_run_whose_process_dies_at_once_does_not_wait_for_ever(
+    redis_url: str,
+) -> None:
+    async with open_redis_state(redis_url) as state:
+        first = await with_tools(state, gates={"c0": InterruptKind.REPLY})
+        known = await state.runs.register(
+            TENANT, "two", fingerprint="two", session_id=first.session_id
+        )
+        second = first.model_copy(
+            update={"run_id": known.run_id, "busy_policy": BusyPolicy.INTERRUPT}
+        )
+        dying = asyncio.ensure_future(
+            state.runs.submit(advance(second, Submitted()), session_labels={})
+        )
+        for _ in range(2):  # the first script is sent, and no reply is read
+            await asyncio.sleep(0)
+        dying.cancel()
+        await asyncio.wait([dying])
+        waiting = await claim_one(state, WorkKind.TOOL)
+        assert (waiting.run.run_id, waiting.cancel_requested) == (first.run_id, True)
