@@ -63,7 +63,8 @@ async def test_a_call_that_is_approved_late_still_has_its_time_while_another_wai
         run = await fleet.start("pay 5 twice", spec=spec, timeout_ms=1_000)
         await fleet.seen(run, Interrupted)
         first, second = [p.interrupt for p in (await fleet.now(run)).pending]
-        assert first and second
+        assert first
+        assert second
         await asyncio.sleep(1.1)
         await fleet.answer(run, first.interrupt_id, Approved())
         await fleet.seen(run, ToolCallFinished)
