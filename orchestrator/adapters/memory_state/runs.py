@@ -111,6 +111,17 @@ class MemoryRunStore(Execution):
         late.sort(key=lambda s: (_deadline_ms(s.run), s.run.run_id))
         return tuple(Versioned(s.run, s.version) for s in late[:limit])
 
+    async def orphans(self, *, limit: int) -> tuple[Run, ...]:
+        runs = (stored.run for stored in self._db.runs.values())
+        left = [
+            run
+            for run in runs
+            if run.parent
+            and not run.state.terminal
+            and self._db.ended(run.tenant, run.parent.run_id)
+        ]
+        return tuple(left[:limit])
+
     async def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
         return self._db.items.loads(kind)
 
