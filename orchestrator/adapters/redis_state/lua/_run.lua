@@ -69,8 +69,8 @@ local function read_session()
 end
 
 local function say(messages)
-  if #messages > 0 then
-    redis.call('RPUSH', MESSAGES, unpack(messages))
+  for _, message in ipairs(messages) do
+    redis.call('RPUSH', MESSAGES, message)
   end
 end
 

@@ -19,6 +19,7 @@ from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.events import RunEvent, TextDelta
 from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.machine import Submitted, advance
+from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.runs import BusyPolicy, Run, RunState
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import LeaseState, State
@@ -329,3 +330,41 @@ async def test_an_interrupting_run_whose_process_dies_at_once_does_not_wait_for_
         await asyncio.wait([dying])
         waiting = await claim_one(state, WorkKind.TOOL)
         assert (waiting.run.run_id, waiting.cancel_requested) == (first.run_id, True)
+
+
+async def test_an_emit_that_is_tried_again_after_the_store_was_away_is_written_once(
+    redis_url: str,
+) -> None:
+    async with Proxy(redis_url) as proxy, open_redis_state(proxy.url) as state:
+        await submitted(state)
+        claim = await claim_one(state)
+        proxy.held.clear()
+        unsure = asyncio.ensure_future(state.runs.emit(claim.lease, [TextDelta(text="a")]))
+        async with open_redis_state(redis_url) as other:
+            seen = other.feed.follow(TENANT, claim.run.run_id, after_seq=2)
+            async with asyncio.timeout(10):
+                assert (await anext(seen)).payload == TextDelta(text="a")
+            unsure.cancel()
+            await asyncio.wait([unsure])
+            proxy.held.set()
+            for text in ("a", "a", "b"):
+                await state.runs.emit(claim.lease, [TextDelta(text=text)])
+            events = await other.feed.read(TENANT, claim.run.run_id, after_seq=2, limit=9)
+        assert [e.payload.text for e in events if isinstance(e.payload, TextDelta)] == [
+            *("a", "a", "b")
+        ]
+
+
+async def test_a_step_may_ask_for_more_calls_than_a_script_can_take_apart_at_once(
+    redis_url: str,
+) -> None:
+    many = tuple(
+        ToolCall(call_id=f"c{number}", name="lookup", arguments_json="{}")
+        for number in range(9_000)
+    )
+    async with open_redis_state(redis_url) as state:
+        run = await with_tools(state, calls=many)
+        assert len((await state.runs.get(TENANT, run.run_id)).pending) == len(many)
+        await state.runs.cancel(TENANT, run.run_id)
+        session = await state.sessions.get(TENANT, run.session_id)
+        assert session.message_count == len(many) + 2
