@@ -26,7 +26,8 @@ class Cut(StrEnum):
 class Job:
     """`lease_until` is when the lease surely still holds, on our monotonic clock.
 
-    `ends_at` is when its run's time is over, on the same clock. `settling`: its handler has ended and the outcome is being written.
+    `ends_at` is when its run's time is over, on the same clock. `settling`: its handler has
+    ended and the outcome is being written.
     """
 
     claim: Claim

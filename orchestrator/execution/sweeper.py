@@ -60,7 +60,9 @@ class Sweeper:
             return await work()
         except FleetError as error:
             log.warning("can't sweep: %s", error.message)
-            return False
+        except Exception as error:  # noqa: BLE001 - one bad answer must not end the process
+            log.error("can't sweep: %s", type(error).__name__)  # noqa: TRY400
+        return False
 
     async def sweep(self) -> bool:
         """Takes back expired leases, ends overdue runs, cancels those whose parent has ended;
