@@ -249,6 +249,18 @@ async def test_a_claim_that_comes_after_the_end_of_its_lease_is_not_worked_on() 
     assert (attempts, ended.state) == ([2], RunState.COMPLETED)
 
 
+async def test_a_sweeper_lives_through_a_defect() -> None:
+    async with looping() as fleet:
+        fleet.loop.stop()
+        await fleet.running
+        fleet.runs.broken.add("reap")
+        before = fleet.runs.calls["reap"]
+        await fleet.until(lambda: fleet.runs.calls["reap"] > before + 2)
+        fleet.runs.broken.clear()
+        ended = await fleet.ended(await fleet.start(timeout_ms=50))
+    assert ended.state is RunState.FAILED
+
+
 async def test_a_claim_that_is_to_be_cancelled_is_not_worked_on() -> None:
     gate, worked = asyncio.Event(), []
 
