@@ -108,6 +108,8 @@ def _check_schema(text: str, field: str) -> None:
         ) from error
     except ValueError as error:
         raise _wrong(field, f"is not JSON: {error}") from error
+    except OverflowError as error:
+        raise _wrong(field, f"has a pattern that can't be read: {error}") from error
     except RecursionError as error:
         raise _wrong(field, "is nested too deep") from error
     if outside is not None:

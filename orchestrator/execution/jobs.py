@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,14 +26,16 @@ class Cut(StrEnum):
 class Job:
     """`lease_until` is when the lease surely still holds, on our monotonic clock.
 
-    `settling`: its handler has ended and the outcome is being written.
+    `ends_at` is when its run's time is over, on the same clock. `settling`: its handler has
+    ended and the outcome is being written.
     """
 
     claim: Claim
     lease_until: float
     task: asyncio.Task[None] | None = None
     cut: Cut | None = None
-    cut_at: float = 0.0
+    cut_at: float = math.inf
+    ends_at: float = math.inf
     settling: bool = False
 
     def cut_off(self, why: Cut) -> None:

@@ -62,7 +62,7 @@ class LeaseKeeper:
             if now >= job.lease_until - self._lease_s * _MARGIN and job.cut is not Cut.LOST:
                 log.warning("%s stops: its lease ends", job.claim.lease.item.key)
                 job.cut_off(Cut.LOST)
-            elif job.cut and not job.settling and now >= job.cut_at + self._stubborn_s:
+            elif not job.settling and now >= min(job.cut_at, job.ends_at) + self._stubborn_s:
                 self._on_stubborn(job)
 
     async def _beat(self, sent: float) -> None:

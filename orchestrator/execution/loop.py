@@ -187,7 +187,11 @@ class ClaimLoop:
         claim = job.claim
         if claim.cancel_requested or self._listener.concerns(job):
             return CancelRequested()
-        deadline = asyncio.timeout(self._remaining_s(claim))
+        if time.monotonic() >= job.lease_until:  # we were stopped, or the claim took too long
+            return HandBack()
+        remaining_s = self._remaining_s(claim)
+        job.ends_at = time.monotonic() + remaining_s
+        deadline = asyncio.timeout(remaining_s)
         try:
             async with deadline:
                 await self._handler(claim)
@@ -282,7 +286,7 @@ class ClaimLoop:
         claim = job.claim
         log.error("%s does not stop: left to itself", claim.lease.item.key)
         self._jobs.remove(job)
-        decision = self._cut_off(job, NotRepeatable())
+        decision = self._cut_off(job, NotRepeatable()) if job.cut else self._too_late(claim)
         task = asyncio.create_task(self._settle(claim, decision))
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)

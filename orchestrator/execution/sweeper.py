@@ -8,6 +8,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from orchestrator.domain.errors import Conflict, FailedPrecondition, FleetError, NotFound
 from orchestrator.domain.fairness import Service, window_index
@@ -59,15 +60,22 @@ class Sweeper:
             return await work()
         except FleetError as error:
             log.warning("can't sweep: %s", error.message)
-            return False
+        except Exception as error:  # noqa: BLE001 - one bad answer must not end the process
+            log.error("can't sweep: %s", type(error).__name__)  # noqa: TRY400
+        return False
 
     async def sweep(self) -> bool:
-        """Takes back expired leases and ends overdue runs; says whether there may be more."""
+        """Takes back expired leases, ends overdue runs, cancels those whose parent has ended;
+        says whether there may be more.
+        """
         reaped = await self._runs.reap(limit=BATCH)
         if reaped:
             log.warning("%d expired leases were taken back", reaped)
             self._metrics.reaped(reaped)
         overdue = await self._runs.overdue(limit=BATCH)
+        for orphan in await self._runs.orphans(limit=BATCH):
+            with suppress(NotFound):
+                await self._runs.cancel(orphan.tenant, orphan.run_id)
         ended = [await self._end(late.run, late.version) for late in overdue]
         return reaped >= BATCH or (len(overdue) >= BATCH and any(ended))
 

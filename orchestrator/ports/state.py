@@ -250,6 +250,13 @@ class RunStore(ABC):
         """Returns runs past their timeout that nobody works on. Interrupted time is not counted."""
 
     @abstractmethod
+    async def orphans(self, *, limit: int) -> tuple[Run, ...]:
+        """Returns runs that go on though the run that started them has ended.
+
+        It may leave out one that it looked at a moment ago.
+        """
+
+    @abstractmethod
     def cancels(self) -> AsyncIterator[str]:
         """Yields the ids of runs whose cancel is asked, as it happens.
 

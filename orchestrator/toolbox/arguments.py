@@ -95,6 +95,8 @@ def compiled(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
         raise BadSchema(
             f"tool {name!r}: schema{where} is not JSON Schema 2020-12: {_cut(wrong.message)}"
         ) from None
+    except OverflowError as wrong:
+        raise BadSchema(f"tool {name!r}: a pattern of its schema is wrong: {wrong}") from None
     plain.pop("$schema", None)
     _check_references(name, plain)
     _close(plain)

@@ -102,7 +102,7 @@ class ToolRunner:
                 return await self._tools.call(call, key=key, timeout_s=timeout_s)
         except TimeoutError:
             return failure(f"{call.name} took longer than {timeout_s:.3g} s", Outcome.UNKNOWN)
-        except Exception as defect:  # noqa: BLE001 - whatever a tool does, its run goes on
+        except (Exception, SystemExit) as defect:  # noqa: BLE001 - whatever it does, its run goes on
             log.error("tool %s failed: %s", call.name, type(defect).__name__)  # noqa: TRY400
             return failure(f"{call.name} failed", Outcome.UNKNOWN)
 

@@ -43,6 +43,9 @@ class Execution(RunStore):
         if entry.attempt > 1:
             self._tell(stored, entry, StepRestarted(reason="its lease ended without a result"))
         messages = self._db.sessions[entry.session_id].messages
+        paused_ms = stored.run.paused_ms
+        if stored.paused_since_ms:
+            paused_ms += now - stored.paused_since_ms
         return Claim(
             lease=Lease(
                 item=entry.item,
@@ -52,7 +55,7 @@ class Execution(RunStore):
                 attempt=entry.attempt,
                 expires_ms=entry.expires_ms,
             ),
-            run=stored.run,
+            run=stored.run.model_copy(update={"paused_ms": paused_ms}),
             version=stored.version,
             history=tuple(messages[-history:]) if history else (),
             cancel_requested=self._db.cancel_asked(entry),

@@ -55,6 +55,7 @@ class MemoryRunStore(Execution):
             raise Exhausted("the queue is full", reason="QUEUE_FULL", retry_after_s=1.0)
         self._accept(session, transition)
         if session.waiting and run.busy_policy is BusyPolicy.INTERRUPT:
+            self._writer.hurry(self._db.runs[session.active])
             await self.cancel(run.tenant, session.active)
         return True
 
@@ -109,6 +110,17 @@ class MemoryRunStore(Execution):
         late = [s for s in self._db.runs.values() if _is_overdue(s, now)]
         late.sort(key=lambda s: (_deadline_ms(s.run), s.run.run_id))
         return tuple(Versioned(s.run, s.version) for s in late[:limit])
+
+    async def orphans(self, *, limit: int) -> tuple[Run, ...]:
+        runs = (stored.run for stored in self._db.runs.values())
+        left = [
+            run
+            for run in runs
+            if run.parent
+            and not run.state.terminal
+            and self._db.ended(run.tenant, run.parent.run_id)
+        ]
+        return tuple(left[:limit])
 
     async def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
         return self._db.items.loads(kind)

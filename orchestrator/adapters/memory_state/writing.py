@@ -45,11 +45,15 @@ class Writer:
         if transition.run.state.terminal:
             self._end(stored, session)
         elif session.cancel == stored.run.run_id:
-            for entry in stored.open.values():
-                self._db.items.hasten(entry)
+            self.hurry(stored)
         for child in transition.cascade:
             if not self._db.ended(stored.run.tenant, child):
                 self.cancel(self._db.runs[child])
+
+    def hurry(self, stored: StoredRun) -> None:
+        """Makes what is delayed or parked ready, as the run's cancel is asked."""
+        for entry in stored.open.values():
+            self._db.items.hasten(entry)
 
     def cancel(self, stored: StoredRun) -> None:
         """Ends a run that nobody works on, else asks its workers to."""

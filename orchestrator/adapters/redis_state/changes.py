@@ -57,7 +57,6 @@ class Changes:
             session_doc(labels),
             run.busy_policy.value,
             run.timeout_ms,
-            int(run.parent is not None),
             limits.live_runs,
             limits.waiting_runs,
         ]

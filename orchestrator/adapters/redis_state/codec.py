@@ -89,7 +89,6 @@ def transition_args(
 ) -> list[Arg]:
     """What `take_transition` of `_run.lua` reads."""
     run = moved.run
-    ends = run.state.terminal
     args: list[Arg] = [
         run_doc(run),
         run.state.value,
@@ -98,7 +97,8 @@ def transition_args(
         moved.charge,
         moved.record.model_dump_json(exclude_defaults=True) if moved.record else "",
         moved.session_agent,
-        run.parent.item_key if run.parent and ends else "",
+        run.parent.run_id if run.parent else "",
+        run.parent.item_key if run.parent else "",
         dead.model_dump_json() if dead else "",
         dead.entry_id if dead else "",
         len(moved.events),

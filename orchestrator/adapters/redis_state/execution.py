@@ -29,6 +29,7 @@ from orchestrator.domain.runs import RunError, RunState
 from orchestrator.domain.work import Claim, Lease, WorkKind
 from orchestrator.ports.state import LeaseState, RunStore
 
+UNSURE_KEPT = 1024
 _RUNNING = payload_json(StateChanged(state=RunState.RUNNING))
 _RESTARTED = payload_json(StepRestarted(reason="its lease ended without a result"))
 
@@ -42,6 +43,8 @@ class Execution(RunStore):
         self._changes = changes
         self._first_shard = 0
         self._emit_numbers = itertools.count(1)
+        # By nonce, the number and the texts of an emit that may or may not have been written.
+        self._unsure: dict[str, tuple[int, list[str]]] = {}
         self._emitting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(
@@ -166,22 +169,30 @@ class Execution(RunStore):
         run, events, _ = keys.run(shard, lease.tenant, run_id)
         # The script takes a number that is not above the last one for a repeat.
         lock = self._emitting.setdefault(lease.nonce, asyncio.Lock())
+        texts = [payload_json(payload) for payload in payloads]
         async with lock:
+            number, unsure = self._unsure.pop(lease.nonce, (0, []))
+            if texts != unsure:
+                number = next(self._emit_numbers)
+            if len(self._unsure) >= UNSURE_KEPT:
+                del self._unsure[next(iter(self._unsure))]
+            self._unsure[lease.nonce] = number, texts
             outcome = await self._db.call(
                 "emit",
                 [keys.items(shard), run, events],
                 [
                     lease.item.key,
                     lease.nonce,
-                    next(self._emit_numbers),
+                    number,
                     lease.tenant,
                     lease.item.step,
                     lease.attempt,
                     keys.channel(shard, run_id),
                     self._db.limits.events,
-                    *map(payload_json, payloads),
+                    *texts,
                 ],
             )
+            self._unsure.pop(lease.nonce, None)
         if outcome == "STALE":
             raise _stale(lease)
 

@@ -59,6 +59,10 @@ def timeouts(shard: int) -> str:
     return f"{shard_prefix(shard)}timeouts"
 
 
+def children(shard: int) -> str:
+    return f"{shard_prefix(shard)}children"
+
+
 def dead(shard: int) -> tuple[str, str, str]:
     """The dead letters, by tenant, by age."""
     prefix = shard_prefix(shard)
@@ -119,7 +123,7 @@ def channel(shard: int, run_id: str) -> str:
 
 
 def changing(shard: int, tenant: str, session_id: str, run_id: str) -> list[str]:
-    """KEYS[1..17] of the scripts that need `_run`."""
+    """KEYS[1..18] of the scripts that need `_run`."""
     prefix = shard_prefix(shard)
     return [
         *queue(shard),
@@ -129,4 +133,5 @@ def changing(shard: int, tenant: str, session_id: str, run_id: str) -> list[str]
         f"{prefix}session_runs:{tenant}:{session_id}",
         f"{prefix}expiring",
         f"{prefix}timeouts",
+        f"{prefix}children",
     ]

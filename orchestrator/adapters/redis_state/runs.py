@@ -23,6 +23,7 @@ from orchestrator.ports.state import Page, Registration, TenantLoad, Versioned
 
 RETRY_AFTER_S = 1.0
 READ_AT_ONCE, LOOKED_AT = 100, 1000  # runs past their timeout, in a shard
+LOOK_AGAIN_MS = 250  # at a child, whether its parent has ended
 LOADS = 1000  # tenants of a shard, those that were here last
 
 
@@ -105,6 +106,25 @@ class RedisRunStore(Execution):
                 break
         return found
 
+    async def orphans(self, *, limit: int) -> tuple[Run, ...]:
+        before = f"({await self._db.now_ms() - LOOK_AGAIN_MS}"
+        shards = range(self._db.shards)
+        listings = await self._db.ask(
+            [
+                ("ZRANGE", keys.children(s), "-inf", before, "BYSCORE", "LIMIT", 0, limit)
+                for s in shards
+            ]
+        )
+        replies = await self._db.call_each(
+            [
+                _orphaned(shard, entries)
+                for shard, entries in zip(shards, listings, strict=True)
+                if entries
+            ]
+        )
+        found = [run_from(fields) for reply in replies for fields in reply if fields]
+        return tuple(found[:limit])
+
     async def loads(self, kind: WorkKind) -> tuple[TenantLoad, ...]:
         replies = await self._db.call_each(
             [
@@ -186,3 +206,12 @@ def _left_alone(shard: int, entries: list[str]) -> Call:
         ]
         about += [tenant, session_id, run_id]
     return "overdue", names, about
+
+
+def _orphaned(shard: int, entries: list[str]) -> Call:
+    names, about = [keys.children(shard)], []
+    for entry in entries:
+        tenant, _, run_id, parent_id = entry.split("\0")
+        names += [keys.run(shard, tenant, each)[0] for each in (run_id, parent_id)]
+        about += [tenant, entry]
+    return "orphans", names, about

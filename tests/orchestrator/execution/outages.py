@@ -14,7 +14,8 @@ AWAY = Unavailable("the store is away", reason="STORE_UNAVAILABLE")
 
 
 class OutageRuns(RunStore):
-    """Hands every call on, but those named in `away` fail, and those in `hanging` wait.
+    """Hands every call on, but those named in `away` fail, those in `broken` by a
+    defect, and those in `hanging` wait.
 
     In `lost` are calls that are carried out and whose reply is lost once; in `held` those
     whose reply waits for the event. `calls` counts.
@@ -22,6 +23,7 @@ class OutageRuns(RunStore):
 
     inner: RunStore
     away: set[str]
+    broken: set[str]
     hanging: set[str]
     lost: set[str]
     held: dict[str, asyncio.Event]
@@ -41,6 +43,8 @@ def _handed_on(name: str) -> Any:
             await asyncio.Event().wait()
         if name in self.away:
             raise AWAY
+        if name in self.broken:
+            raise LookupError("a defect")
         result = await getattr(self.inner, name)(*args, **kwargs)
         if name in self.held:
             await self.held[name].wait()
@@ -62,5 +66,6 @@ _Complete: Any = type(
 def with_outages(inner: RunStore) -> OutageRuns:
     runs: OutageRuns = _Complete()
     runs.inner, runs.away, runs.hanging, runs.lost = inner, set(), set(), set()
+    runs.broken = set()
     runs.held, runs.deaf, runs.calls = {}, False, Counter()
     return runs

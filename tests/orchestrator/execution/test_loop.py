@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest
@@ -214,6 +215,50 @@ async def test_a_run_that_nobody_works_on_ends_at_its_timeout() -> None:
         ended = await fleet.ended(await fleet.start(timeout_ms=50))
     assert ended.error is not None
     assert ended.error.reason == "DEADLINE_EXCEEDED"
+
+
+async def test_a_handler_that_ignores_the_end_of_its_runs_time_does_not_keep_the_run() -> None:
+    gate = asyncio.Event()
+
+    async def work(_: Claim) -> None:
+        while not gate.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await gate.wait()
+
+    async with looping(doing(work), settings=replace(SETTINGS, stubborn_s=0.05)) as fleet:
+        ended = await fleet.ended(await fleet.start(timeout_ms=50))
+        assert len(fleet.loop) == 0
+        gate.set()
+    assert ended.error is not None
+    assert ended.error.reason == "DEADLINE_EXCEEDED"
+
+
+async def test_a_claim_that_comes_after_the_end_of_its_lease_is_not_worked_on() -> None:
+    attempts: list[int] = []
+
+    async def work(claim: Claim) -> None:
+        attempts.append(claim.lease.attempt)
+
+    async with looping(doing(work), settings=replace(SETTINGS, lease_s=0.2)) as fleet:
+        late = fleet.runs.held["claim"] = asyncio.Event()
+        run = await fleet.start()
+        await fleet.until(lambda: fleet.figure("fleet_leases_reaped_total") == 1)
+        fleet.runs.held.clear()
+        late.set()
+        ended = await fleet.ended(run)
+    assert (attempts, ended.state) == ([2], RunState.COMPLETED)
+
+
+async def test_a_sweeper_lives_through_a_defect() -> None:
+    async with looping() as fleet:
+        fleet.loop.stop()
+        await fleet.running
+        fleet.runs.broken.add("reap")
+        before = fleet.runs.calls["reap"]
+        await fleet.until(lambda: fleet.runs.calls["reap"] > before + 2)
+        fleet.runs.broken.clear()
+        ended = await fleet.ended(await fleet.start(timeout_ms=50))
+    assert ended.state is RunState.FAILED
 
 
 async def test_a_claim_that_is_to_be_cancelled_is_not_worked_on() -> None:

@@ -179,6 +179,7 @@ def client_tools() -> list[Bad]:
         '{"type": "object", "properties": 5}',
         '{"type": "object", "properties": {"a": {"type": "nonsense"}}}',
         '{"type": "object", "properties": {"a": {"pattern": "("}}}',
+        '{"type": "object", "properties": {"a": {"pattern": "a{9999999999}"}}}',
         '{"type": "object", "properties": {"a": {"$ref": "https://example.org/a.json"}}}',
         '{"type": "object", "allOf": [{"$dynamicRef": "file:///etc/passwd"}]}',
         '{"type": "object", "not": ' * 600 + "{}" + "}" * 600,

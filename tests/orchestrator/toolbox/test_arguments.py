@@ -120,6 +120,7 @@ def test_properties_of_joined_schemas_are_known() -> None:
         ({"type": "object", "properties": {"a": {"$ref": "https://evil.example/s"}}}, "inside it"),
         ({"type": "object", "properties": {"a": {"$ref": "other.json#/x"}}}, "inside it"),
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/None"}}}, "has nothing at"),
+        ({"type": "object", "properties": {"a": {"pattern": "a{9999999999}"}}}, "too large"),
         ({"type": "object", "$ref": "#"}, "refers to itself without end"),
         ({"type": "object", "description": "x" * 70_000}, "at most 65536"),
         ({"type": "object", "const": {1, 2}}, "has no JSON form"),

@@ -79,6 +79,14 @@ async def test_a_call_ends_at_the_tools_timeout_or_the_runs(
     assert tool.running == 0
 
 
+async def test_a_tool_that_leaves_the_program_ends_its_call_alone() -> None:
+    async def leave(_: ScriptedTool) -> ToolResult:
+        raise SystemExit(3)
+
+    tool = ScriptedTool(do=leave)
+    assert await outcome(runner_of(tool), tool) is Outcome.UNKNOWN
+
+
 async def test_a_source_that_raises_leaves_it_open_what_happened(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 
@@ -54,6 +55,22 @@ async def test_a_call_that_the_agent_wants_approved_is_run_only_after_that() -> 
     assert waiting.state is RunState.INTERRUPTED
     assert (before, till.paid) == ([], ['{"amount": 5}'])
     assert ended.result == "done"
+
+
+async def test_a_call_that_is_approved_late_still_has_its_time_while_another_waits() -> None:
+    till, spec = Till(), AgentSpec(tools=("pay",), approvals=("pay",))
+    async with working([[PAY + PAY], ["done"]], tools=[till]) as fleet:
+        run = await fleet.start("pay 5 twice", spec=spec, timeout_ms=1_000)
+        await fleet.seen(run, Interrupted)
+        first, second = [p.interrupt for p in (await fleet.now(run)).pending]
+        assert first
+        assert second
+        await asyncio.sleep(1.1)
+        await fleet.answer(run, first.interrupt_id, Approved())
+        await fleet.seen(run, ToolCallFinished)
+        await fleet.answer(run, second.interrupt_id, Approved())
+        ended = await fleet.ended(run)
+    assert (ended.error, ended.result, len(till.paid)) == (None, "done", 2)
 
 
 async def test_a_tool_can_itself_ask_for_approval() -> None:

@@ -4,9 +4,10 @@ local function append_after(number, stream, about, step, attempt, payloads)
     return number
   end
   local meta = step .. ' ' .. attempt .. ' ' .. text(NOW)
-  local message = { about.tenant, text(number + 1), meta, unpack(payloads) }
+  local message = { about.tenant, text(number + 1), meta }
   for _, payload in ipairs(payloads) do
     number = number + 1
+    message[#message + 1] = payload
     if number > about.kept then
       redis.call('XADD', stream, 'MAXLEN', about.kept, text(number) .. '-0',
         'm', meta, 'p', payload)

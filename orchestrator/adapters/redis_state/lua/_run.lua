@@ -1,7 +1,7 @@
--- A run and its session: KEYS[9..17], ARGV[4..11], then what take() reads in order.
+-- A run and its session: KEYS[9..18], ARGV[4..11], then what take() reads in order.
 local RUN, STREAM, STEPS = KEYS[9], KEYS[10], KEYS[11]
 local SESSION, MESSAGES, WAIT = KEYS[12], KEYS[13], KEYS[14]
-local SESSION_RUNS, EXPIRING, TIMEOUTS = KEYS[15], KEYS[16], KEYS[17]
+local SESSION_RUNS, EXPIRING, TIMEOUTS, CHILDREN = KEYS[15], KEYS[16], KEYS[17], KEYS[18]
 local TENANT, SESSION_ID, RUN_ID = ARGV[4], ARGV[5], ARGV[6]
 local ABOUT = { tenant = TENANT, channel = ARGV[7], kept = tonumber(ARGV[8]) }
 local RUN_TTL_MS, SESSION_TTL_MS, DEAD_KEPT = ARGV[9], ARGV[10], tonumber(ARGV[11])
@@ -35,7 +35,7 @@ end
 local function take_transition()
   local moved = {}
   for _, name in ipairs({ 'doc', 'state', 'step', 'attempt', 'charge', 'record', 'agent',
-    'parent', 'dead', 'dead_id' }) do
+    'parent', 'parent_item', 'dead', 'dead_id' }) do
     moved[name] = take()
   end
   moved.charge = tonumber(moved.charge)
@@ -69,8 +69,8 @@ local function read_session()
 end
 
 local function say(messages)
-  if #messages > 0 then
-    redis.call('RPUSH', MESSAGES, unpack(messages))
+  for _, message in ipairs(messages) do
+    redis.call('RPUSH', MESSAGES, message)
   end
 end
 
@@ -97,6 +97,10 @@ local function activate(run_id, messages, items, fields)
   redis.call('HSET', SESSION, 'active', run_id, 'start', redis.call('LLEN', MESSAGES),
     'open', cmsgpack.pack(session.open), unpack(fields))
   say(messages)
+end
+
+local function child_entry(parent)
+  return TENANT .. '\0' .. SESSION_ID .. '\0' .. RUN_ID .. '\0' .. parent
 end
 
 local SESSION_KEYS = { SESSION, MESSAGES, SESSION_RUNS }
@@ -158,7 +162,8 @@ local function end_run(session, moved, fields)
   redis.call('ZADD', EXPIRING, text(NOW + RUN_TTL_MS), RUN_ENTRY)
   count(LIVE, count_of(LIVE) - 1)
   if moved.parent ~= '' then
-    unpark(moved.parent)
+    redis.call('ZREM', CHILDREN, child_entry(moved.parent))
+    unpark(moved.parent_item)
   end
   if session.active ~= RUN_ID then
     redis.call('HSET', SESSION, unpack(fields))

@@ -32,9 +32,13 @@ if not record.said then
   redis.call('HSET', ITEMS, item, cmsgpack.pack(record))
 end
 local cancelled = redis.call('HGET', SESSION, 'cancel') == run_id or ended(KEYS[6], tenant)
+local fields = redis.call('HMGET', RUN, 'tenant', 'doc', 'state', 'version', 'created', 'updated',
+  'finished', 'paused')
+if state == 'interrupted' then -- its pause counts while it lasts, too
+  fields[8] = text((fields[8] or 0) + NOW - redis.call('HGET', RUN, 'since'))
+end
 return {
-  redis.call('HMGET', RUN, 'tenant', 'doc', 'state', 'version', 'created', 'updated', 'finished',
-    'paused'),
+  fields,
   cancelled and 1 or 0,
   history > 0 and redis.call('LRANGE', MESSAGES, -history, -1) or {},
 }

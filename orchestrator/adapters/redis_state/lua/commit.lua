@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- needs: _time _queue _events _ended _run
 -- Writes an item's outcome once: DONE, STALE, or VERSION when the run changed meanwhile.
--- KEYS[18] is the run that the item is parked on, if any.
+-- KEYS[19] is the run that the item is parked on, if any.
 local item, nonce, version, parked_on = take(), take(), take(), take()
 local emitted = take_list()
 local moved = take_transition()
@@ -24,7 +24,7 @@ local more = { 'done\0' .. nonce, '' }
 if parked_on ~= '' then
   end_lease(item, record, moved.charge)
   record.tries, record.began = 0, nil
-  if ended(KEYS[18], TENANT) then
+  if ended(KEYS[19], TENANT) then
     queue_up(item, record, 0)
   else
     record.state, record.child = 'parked', parked_on

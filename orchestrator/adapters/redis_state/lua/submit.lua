@@ -1,11 +1,11 @@
 #!lua
 -- needs: _time _queue _events _run
--- Accepts a run once: DONE, or AGAIN when it was accepted before. KEYS[18..20]: the tenant's
+-- Accepts a run once: DONE, or AGAIN when it was accepted before. KEYS[19..21]: the tenant's
 -- runs, its sessions, the tenants that were here.
-local TENANT_RUNS, SESSIONS, TENANTS = KEYS[18], KEYS[19], KEYS[20]
+local TENANT_RUNS, SESSIONS, TENANTS = KEYS[19], KEYS[20], KEYS[21]
 local operation = take()
 local is_new, session_agent, session_doc, policy = take() == '1', take(), take(), take()
-local timeout_ms, is_child = tonumber(take()), take() == '1'
+local timeout_ms = tonumber(take())
 local live_limit, waiting_limit = tonumber(take()), tonumber(take())
 local moved = take_transition()
 
@@ -27,7 +27,7 @@ if busy and redis.call('LLEN', WAIT) >= waiting_limit then
 end
 -- A child is let in: its parent, which is counted, waits for it.
 fetch({ LIVE, 'order', virtual('reason', TENANT), running('reason', TENANT), floor_of('reason') })
-if not is_child and count_of(LIVE) >= live_limit then
+if moved.parent == '' and count_of(LIVE) >= live_limit then
   return { 'QUEUE_FULL', 'live_runs' }
 end
 
@@ -47,6 +47,9 @@ if timeout_ms > 0 then
   redis.call('ZADD', TIMEOUTS, text(NOW + timeout_ms), TIMEOUT_ENTRY)
 end
 redis.call('HSET', RUN, unpack(fields))
+if moved.parent ~= '' then
+  redis.call('ZADD', CHILDREN, text(NOW), child_entry(moved.parent))
+end
 redis.call('ZADD', SESSION_RUNS, 0, RUN_ID)
 redis.call('ZADD', TENANT_RUNS, 0, RUN_ID)
 redis.call('ZADD', TENANTS, text(NOW), TENANT)
@@ -57,6 +60,8 @@ if busy then
     about_session[#about_session + 1] = 'cancel'
     about_session[#about_session + 1] = session.active
     tell_cancelled(session.active)
+    local open = redis.call('HGET', SESSION, 'open')
+    hurry({ open = open ~= '' and cmsgpack.unpack(open) or {} })
   end
   redis.call('HSET', SESSION, unpack(about_session))
 else

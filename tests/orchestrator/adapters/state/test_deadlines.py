@@ -8,6 +8,7 @@ from orchestrator.domain.runs import BusyPolicy, RunError, RunState
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import State
 from tests.orchestrator.adapters.state.given import (
+    CALLS,
     LONG_MS,
     TENANT,
     a_moment,
@@ -16,6 +17,7 @@ from tests.orchestrator.adapters.state.given import (
     eventually,
     resumed,
     submitted,
+    tool_result,
     waits_for,
     with_tools,
 )
@@ -90,6 +92,23 @@ async def test_interrupted_time_is_not_counted(state: State) -> None:
     assert await eventually(lambda: overdue(state)) == [run.run_id]
     late = await state.sessions.create(TENANT, agent="", labels={})
     assert late.created_ms > now.created_ms + 150 + now.paused_ms
+
+
+async def test_a_claim_of_a_run_that_still_waits_counts_the_time_it_has_waited(
+    state: State,
+) -> None:
+    gates = dict.fromkeys(("c0", "c1"), InterruptKind.APPROVAL)
+    run = await with_tools(state, calls=CALLS, gates=gates, timeout_ms=LONG_MS)
+    interrupted = await state.runs.get(TENANT, run.run_id)
+    await a_while(state)
+    await resumed(state, run, Approved())
+    claim = await claim_one(state, WorkKind.TOOL)
+    assert claim.run.state is RunState.INTERRUPTED
+    assert claim.run.paused_ms >= claim.now_ms - interrupted.updated_ms >= 5
+    await state.runs.commit(claim, tool_result(claim))
+    await resumed(state, run, Approved())
+    now = await state.runs.get(TENANT, run.run_id)
+    assert now.paused_ms == now.updated_ms - interrupted.updated_ms
 
 
 async def test_every_interruption_of_a_run_adds_to_its_paused_time(state: State) -> None:

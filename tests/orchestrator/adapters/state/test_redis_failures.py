@@ -17,7 +17,10 @@ from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.events import RunEvent, TextDelta
-from orchestrator.domain.runs import Run, RunState
+from orchestrator.domain.interrupts import InterruptKind
+from orchestrator.domain.machine import Submitted, advance
+from orchestrator.domain.messages import ToolCall
+from orchestrator.domain.runs import BusyPolicy, Run, RunState
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import LeaseState, State
 from orchestrator.redis_server import (
@@ -305,3 +308,63 @@ def test_a_server_is_found_among_extracted_packages(
     found = find_program(extracted=tmp_path)
     assert (found.path, found.version, found.libraries) == (program, (8, 1), libraries)
     assert found.environment()["LD_LIBRARY_PATH"].startswith(str(libraries))
+
+
+async def test_an_interrupting_run_whose_process_dies_at_once_does_not_wait_for_ever(
+    redis_url: str,
+) -> None:
+    async with open_redis_state(redis_url) as state:
+        first = await with_tools(state, gates={"c0": InterruptKind.REPLY})
+        known = await state.runs.register(
+            TENANT, "two", fingerprint="two", session_id=first.session_id
+        )
+        second = first.model_copy(
+            update={"run_id": known.run_id, "busy_policy": BusyPolicy.INTERRUPT}
+        )
+        dying = asyncio.ensure_future(
+            state.runs.submit(advance(second, Submitted()), session_labels={})
+        )
+        for _ in range(2):  # the first script is sent, and no reply is read
+            await asyncio.sleep(0)
+        dying.cancel()
+        await asyncio.wait([dying])
+        waiting = await claim_one(state, WorkKind.TOOL)
+        assert (waiting.run.run_id, waiting.cancel_requested) == (first.run_id, True)
+
+
+async def test_an_emit_that_is_tried_again_after_the_store_was_away_is_written_once(
+    redis_url: str,
+) -> None:
+    async with Proxy(redis_url) as proxy, open_redis_state(proxy.url) as state:
+        await submitted(state)
+        claim = await claim_one(state)
+        proxy.held.clear()
+        unsure = asyncio.ensure_future(state.runs.emit(claim.lease, [TextDelta(text="a")]))
+        async with open_redis_state(redis_url) as other:
+            seen = other.feed.follow(TENANT, claim.run.run_id, after_seq=2)
+            async with asyncio.timeout(10):
+                assert (await anext(seen)).payload == TextDelta(text="a")
+            unsure.cancel()
+            await asyncio.wait([unsure])
+            proxy.held.set()
+            for text in ("a", "a", "b"):
+                await state.runs.emit(claim.lease, [TextDelta(text=text)])
+            events = await other.feed.read(TENANT, claim.run.run_id, after_seq=2, limit=9)
+        assert [e.payload.text for e in events if isinstance(e.payload, TextDelta)] == [
+            *("a", "a", "b")
+        ]
+
+
+async def test_a_step_may_ask_for_more_calls_than_a_script_can_take_apart_at_once(
+    redis_url: str,
+) -> None:
+    many = tuple(
+        ToolCall(call_id=f"c{number}", name="lookup", arguments_json="{}")
+        for number in range(9_000)
+    )
+    async with open_redis_state(redis_url) as state:
+        run = await with_tools(state, calls=many)
+        assert len((await state.runs.get(TENANT, run.run_id)).pending) == len(many)
+        await state.runs.cancel(TENANT, run.run_id)
+        session = await state.sessions.get(TENANT, run.session_id)
+        assert session.message_count == len(many) + 2

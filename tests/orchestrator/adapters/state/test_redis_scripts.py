@@ -68,6 +68,7 @@ async def everything(state: State) -> None:
     await state.runs.commit(claim, answer(claim))
     await none_left_open(state)
     await sub_runs_and_answers(state)
+    await orphaned(state)
     await failures(state)
     fork = await state.sessions.fork(TENANT, run.session_id)
     other = await submitted(state, "in the fork", session_id=fork.session_id, timeout_ms=1)
@@ -100,6 +101,15 @@ async def sub_runs_and_answers(state: State) -> None:
     await none_left_open(state)
     asked = await with_tools(state, "asked", gates={"c0": InterruptKind.APPROVAL})
     await resumed(state, asked, Approved())
+    await none_left_open(state)
+
+
+async def orphaned(state: State) -> None:
+    await with_tools(state, "ends")
+    call = await claim_one(state, WorkKind.TOOL)
+    await child_of(state, call, "goes on")
+    await state.runs.commit(call, failure(call))
+    await eventually(lambda: state.runs.orphans(limit=9))
     await none_left_open(state)
 
 
@@ -148,7 +158,17 @@ async def test_nothing_of_the_queue_is_left_when_the_work_is_done(
     redis: State, admin: Redis
 ) -> None:
     await everything(redis)
-    of_work = ("queue:", "ready:", "leases", "items", "delayed", "wait:", "timeouts", "dead")
+    of_work = (
+        "queue:",
+        "ready:",
+        "leases",
+        "items",
+        "delayed",
+        "wait:",
+        "timeouts",
+        "children",
+        "dead",
+    )
     keys = [key async for key in admin.scan_iter("fleet:{*")]
     assert [key for key in keys if key.partition("}:")[2].startswith(of_work)] == []
     for key in keys:
@@ -193,7 +213,7 @@ async def _keys(admin: Redis) -> list[str]:
 
 
 async def test_another_number_of_shards_is_refused(redis: State, redis_url: str) -> None:
-    with pytest.raises(FailedPrecondition, match="4 shards, but redis.shards is 16: set it to 4"):
+    with pytest.raises(FailedPrecondition, match=r"4 shards, but redis\.shards is 16"):
         async with open_redis_state(redis_url, shards=16):
             pass
 

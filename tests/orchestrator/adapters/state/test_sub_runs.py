@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry
+from redis.asyncio import Redis
 
+from orchestrator.adapters.redis_state import keys, open_redis_state
 from orchestrator.domain.errors import Exhausted, StaleLease
 from orchestrator.domain.events import StepRestarted, SubRunStarted
 from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.machine import Failed, SubRunOpened, ToolFinished, advance
 from orchestrator.domain.runs import Parent, Run, RunError, RunState
 from orchestrator.domain.work import Claim, WorkKind
+from orchestrator.execution.metrics import ExecutionMetrics
+from orchestrator.execution.sweeper import Sweeper
 from orchestrator.ports.state import LeaseState, Limits, State
 from tests.orchestrator.adapters.state.conftest import Open
 from tests.orchestrator.adapters.state.given import (
@@ -23,6 +28,7 @@ from tests.orchestrator.adapters.state.given import (
     claim_one,
     claimed,
     committed,
+    eventually,
     failure,
     payloads,
     submitted,
@@ -295,3 +301,35 @@ async def test_a_parent_that_fails_takes_its_parked_item_along(state: State) -> 
     assert await claimed(state, WorkKind.TOOL, limit=9) == ()
     assert (await state.runs.get(TENANT, run.run_id)).state is RunState.FAILED
     assert (await state.runs.get(TENANT, child.run_id)).state is RunState.COMPLETED
+
+
+async def test_a_child_that_waits_for_a_person_ends_though_its_parent_never_knew_it(
+    state: State,
+) -> None:
+    run = await with_tools(state)
+    claim = await claim_one(state, WorkKind.TOOL)
+    child = await child_of(state, claim)
+    step = await claim_one(state)
+    await state.runs.commit(step, asks_for_tools(step, gates={"c0": InterruptKind.REPLY}))
+    assert await state.runs.orphans(limit=9) == ()
+    await state.runs.commit(claim, failure(claim))
+    (orphan,) = await eventually(lambda: state.runs.orphans(limit=9))
+    assert (orphan.run_id, orphan.state) == (child.run_id, RunState.INTERRUPTED)
+    assert orphan.parent
+    assert orphan.parent.run_id == run.run_id
+    sweeper = Sweeper(state.runs, ExecutionMetrics(CollectorRegistry()))
+
+    async def swept() -> bool:
+        await sweeper.sweep()
+        return (await state.runs.get(TENANT, child.run_id)).state is RunState.CANCELLED
+
+    await eventually(swept)
+    assert await state.runs.orphans(limit=9) == ()
+
+
+async def test_nothing_is_kept_of_children_that_have_ended(redis_url: str) -> None:
+    async with open_redis_state(redis_url) as state, Redis.from_url(redis_url) as admin:
+        _, child, _ = await parked(state)
+        assert await admin.zcard(keys.children(0)) == 1
+        await state.runs.cancel(TENANT, child.run_id)
+        assert await admin.zcard(keys.children(0)) == 0
