@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Template, TemplateError, TemplateSyntaxError
 from tokenizers import Tokenizer
 
+from .control_tokens import ControlTokens, control_tokens
 from .conversation import parse_messages, parse_tools
 from .errors import ModelFilesError, PromptError
 from .template import compile_template, render
@@ -28,9 +29,21 @@ class ChatModel:
     tool_template: Template
     special_tokens: dict[str, str]
     tokenizer: Tokenizer
+    control: ControlTokens
 
     def prompt(self, messages_json: str, tools_json: str) -> str:
-        messages, tools = parse_messages(messages_json), parse_tools(tools_json)
+        """Renders it so that all of the model's control tokens in it are the template's."""
+        messages = self.control.broken(parse_messages(messages_json))
+        tools = self.control.broken(parse_tools(tools_json))
+        prompt = self._render(messages, tools)
+        fenced = [self._fenced(message) for message in messages]
+        if fenced != messages:
+            # Some template may put two texts side by side that make a token together.
+            apart = self._render(fenced, tools)
+            prompt = prompt if self.control.count(prompt) == self.control.count(apart) else apart
+        return prompt
+
+    def _render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]]) -> str:
         template = self.tool_template if tools else self.template
         try:
             return render(template, messages, tools, self.special_tokens)
@@ -38,6 +51,10 @@ class ChatModel:
             raise PromptError(
                 f"the chat template of {self.name} refused the conversation: {error}"
             ) from None
+
+    def _fenced(self, message: dict[str, Any]) -> dict[str, Any]:
+        content = message["content"]
+        return message if not content else {**message, "content": self.control.fenced(content)}
 
 
 def count_tokens(prompts: Sequence[tuple[ChatModel, str]]) -> list[int]:
@@ -113,6 +130,7 @@ def _read(name: str, folder: Path) -> ChatModel:
         tool_template=templates.get("tool_use", templates["default"]),
         special_tokens=_special_tokens(config),
         tokenizer=tokenizer,
+        control=control_tokens(tokenizer, config, sources.values()),
     )
 
 
