@@ -69,7 +69,7 @@ def conversation(parts: list[str]) -> tuple[list[dict[str, Any]], list[dict[str,
     """One with each of nine texts in another place."""
     system, user, said, name, key, value, result, described, property_ = parts
     function = {"name": "f" + name, "arguments": json.dumps({"k" + key: [value]})}
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": system},
         {"role": "user", "content": user},
         {"role": "assistant", "content": said, "tool_calls": [{"function": function}]},

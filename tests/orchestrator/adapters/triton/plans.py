@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.domain.agents import Sampling
+from orchestrator.domain.allowance import UNLIMITED, Allowance
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatRequest, TextChunk, ToolSchema
 from orchestrator.domain.messages import Message, Role
@@ -27,6 +28,7 @@ def planned(
     before: tuple[Message, ...] = (),
     tools: tuple[ToolSchema, ...] = (),
     sampling: Sampling | None = None,
+    allowance: Allowance = UNLIMITED,
     **plan: Any,
 ) -> ChatRequest:
     raw = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
@@ -37,6 +39,7 @@ def planned(
         messages=(*before, message),
         tools=tools,
         sampling=sampling or Sampling(),
+        allowance=allowance,
     )
 
 
