@@ -42,12 +42,12 @@ from orchestrator.adapters.python_tools import (
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.errors import FleetError, InvalidInput
 from orchestrator.domain.tools import ToolRetry, ToolSpec
+from orchestrator.execution.arguments import ArgumentReader, BadSchema
 from orchestrator.execution.breaker import BreakerPolicy
 from orchestrator.ports.tools import ToolRegistry, ToolSource
 from orchestrator.settings import HttpTool as HttpSection
 from orchestrator.settings import McpServer as McpSection
 from orchestrator.settings import PythonTool, Retry, Secret, Settings, Tools
-from orchestrator.toolbox.arguments import ArgumentReader, BadSchema
 from orchestrator.toolbox.runner import RunnerSettings
 
 

@@ -14,13 +14,13 @@ from orchestrator.cli.render import table
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.tools import ToolSpec
+from orchestrator.execution.arguments import BadSchema, compiled
 from orchestrator.settings import SettingsError, load_settings
 from orchestrator.tool_composition import (
     ToolSetupError,
     look_at_mcp_server,
     open_tools,
 )
-from orchestrator.toolbox.arguments import BadSchema, compiled
 
 
 @click.group()

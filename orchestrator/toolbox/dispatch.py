@@ -16,6 +16,7 @@ from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.approvals import needs_approval
 from orchestrator.execution.commit import commit
 from orchestrator.execution.loop import Handler
+from orchestrator.execution.outside import answered_outside, what_is_wrong
 from orchestrator.execution.signals import NotRepeatable
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
@@ -50,7 +51,12 @@ class ToolDispatcher:
             await commit(self._runs, claim, InterruptExpired(call.call_id))
             return
         agent = await self._agents.get(claim.run.tenant, claim.run.agent)
-        if not pending.approved and needs_approval(agent.spec, self._tools, call.name):
+        if answered_outside(agent.spec, call.name):
+            wrong = (
+                what_is_wrong(agent.spec, call) or f"{call.name} was not asked for; call it again"
+            )
+            await self._refuse(claim, call, wrong)
+        elif not pending.approved and needs_approval(agent.spec, self._tools, call.name):
             # The worker that saw the call did not know: a tool's server was away from it.
             await self._refuse(claim, call, f"{call.name} needs an approval; call it again")
         elif call.name in ask_tools(agent.spec.agents):

@@ -20,6 +20,7 @@ from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.messages import ToolCall
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.approvals import needs_approval
+from orchestrator.execution.outside import answered_outside, what_is_wrong
 from orchestrator.ports.tools import ToolRegistry
 
 log = logging.getLogger(__name__)
@@ -57,14 +58,15 @@ class Offer:
         """Returns, by call id, what has to be asked of somebody before a call has a result."""
         if not calls:
             return {}
-        kinds = ((call.call_id, gate(spec, self._tools, call.name)) for call in calls)
+        kinds = ((call.call_id, gate(spec, self._tools, call)) for call in calls)
         return {call_id: kind for call_id, kind in kinds if kind is not None}
 
 
-def gate(spec: AgentSpec, tools: ToolRegistry, name: str) -> InterruptKind | None:
-    """Returns what a call of the tool `name` waits for; None: it is run at once."""
-    if any(tool.name == name for tool in spec.client_tools):
-        return InterruptKind.CLIENT_TOOL
-    if name == ASK_PERSON.name and name in spec.tools:
-        return InterruptKind.REPLY
-    return InterruptKind.APPROVAL if needs_approval(spec, tools, name) else None
+def gate(spec: AgentSpec, tools: ToolRegistry, call: ToolCall) -> InterruptKind | None:
+    """Returns what a call waits for; None: it goes to a toolbox, which also refuses bad ones."""
+    if answered_outside(spec, call.name):
+        if what_is_wrong(spec, call) is not None:
+            return None
+        person = call.name == ASK_PERSON.name
+        return InterruptKind.REPLY if person else InterruptKind.CLIENT_TOOL
+    return InterruptKind.APPROVAL if needs_approval(spec, tools, call.name) else None

@@ -16,6 +16,8 @@ from orchestrator.ports.tools import ToolSource
 from tests.orchestrator.worker.given import Fleet, Times, call, working
 
 PAY = call("pay", '{"amount": 5}')
+PATH = {"type": "object", "properties": {"path": {"type": "string"}}}
+READ_FILE = ClientTool(name="read_file", description="Reads.", parameters_json=json.dumps(PATH))
 
 
 class Till(ToolSource):
@@ -104,11 +106,7 @@ async def test_the_services_time_to_answer_holds_where_the_agent_names_none() ->
 
 
 async def test_the_caller_runs_its_own_tools() -> None:
-    parameters = {"type": "object", "properties": {"path": {"type": "string"}}}
-    tool = ClientTool(
-        name="read_file", description="Reads.", parameters_json=json.dumps(parameters)
-    )
-    spec = AgentSpec(client_tools=(tool,))
+    spec = AgentSpec(client_tools=(READ_FILE,))
     script = [[call("read_file", '{"path": "a.txt"}')], ["it says hello"]]
     async with working(script) as fleet:
         run = await fleet.start("read", spec=spec)
@@ -118,7 +116,7 @@ async def test_the_caller_runs_its_own_tools() -> None:
         shown = fleet.model.requests[0].tools
         results = told(fleet)
     assert asked.reason is InterruptKind.CLIENT_TOOL
-    assert [(t.name, t.parameters) for t in shown] == [("read_file", parameters)]
+    assert [(t.name, t.parameters) for t in shown] == [("read_file", PATH)]
     assert results == ["hello"]
 
 
@@ -160,3 +158,34 @@ async def test_a_call_is_not_run_unapproved_because_its_worker_did_not_know_the_
         (result,) = told(fleet)
     assert not till.paid
     assert "needs an approval" in result
+
+
+async def test_a_bad_call_of_a_caller_s_tool_is_answered_to_the_model_and_not_asked() -> None:
+    spec = AgentSpec(client_tools=(READ_FILE,))
+    script = [
+        [call("read_file", '{"path": 7}') + call("read_file", '{"path": "a.txt"}')],
+        ["it says hello"],
+    ]
+    async with working(script) as fleet:
+        run = await fleet.start("read", spec=spec)
+        asked = await fleet.seen(run, Interrupted)
+        refused = await fleet.seen(run, ToolCallFinished)
+        await fleet.answer(run, asked.interrupt_id, Answered(content="hello"))
+        events = [event.payload for event in await fleet.events(run)]
+        results = told(fleet)
+    assert asked.call.arguments_json == '{"path": "a.txt"}'
+    assert sum(isinstance(payload, Interrupted) for payload in events) == 1
+    assert (refused.ok, refused.name) == (False, "read_file")
+    assert json.loads(results[0]) == {"error": "arguments.path: 7 is not of type 'string'"}
+    assert results[1] == "hello"
+
+
+async def test_a_person_is_not_asked_nothing() -> None:
+    script = [[call("ask_person", "{}")], ["Never mind."]]
+    async with working(script) as fleet:
+        ended = await fleet.ended(
+            await fleet.start("weather?", spec=AgentSpec(tools=("ask_person",)))
+        )
+        (result,) = told(fleet)
+    assert "'question' is a required property" in json.loads(result)["error"]
+    assert ended.result == "Never mind."

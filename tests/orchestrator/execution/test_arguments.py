@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.tools import ToolSpec
-from orchestrator.toolbox.arguments import ArgumentReader, BadArguments, BadSchema
+from orchestrator.execution.arguments import ArgumentReader, BadArguments, BadSchema
 
 TEXT = {"type": "string"}
 ADD = {"type": "object", "properties": {"expression": TEXT}, "required": ["expression"]}

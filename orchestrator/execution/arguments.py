@@ -54,14 +54,14 @@ class ArgumentReader:
             BadArguments: they do not fit the schema, or are too long.
             BadSchema: the schema itself is wrong.
         """
-        arguments = _parsed(arguments_json)
+        arguments = parsed(arguments_json)
         validator = self._validator(spec)
         try:
             wrong = list(validator.iter_errors(arguments))
         except RecursionError:
             raise BadArguments("the arguments are nested too deep") from None
         if wrong:
-            raise BadArguments(_why(wrong))
+            raise BadArguments(why_wrong(wrong))
         return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
 
     def _validator(self, spec: ToolSpec) -> Draft202012Validator:
@@ -152,7 +152,8 @@ def _close(node: Any, *, root: bool = True) -> None:
             _close(child, root=False)
 
 
-def _parsed(arguments_json: str) -> Any:
+def parsed(arguments_json: str) -> Any:
+    """Raises BadArguments: no JSON that everyone reads alike, or too long."""
     try:
         size = len(arguments_json.encode())
         if size > MAX_ARGUMENTS_BYTES:
@@ -179,7 +180,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _why(errors: list[ValidationError]) -> str:
+def why_wrong(errors: list[ValidationError]) -> str:
     # A property of a wrong kind counts as unevaluated too: name what is wrong with it first.
     named = [error for error in errors if error.validator != "unevaluatedProperties"]
     wrong = best_match(named or errors)
