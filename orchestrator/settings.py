@@ -325,10 +325,16 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            f"{'.'.join(str(part) for part in item['loc'])}: {_said(item['type'], item['msg'])}"
             for item in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(f"settings ({file} and environment): {problems}") from None
+
+
+def _said(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such setting"
+    return message.removeprefix("Value error, ")
 
 
 def _read(file: Path) -> dict[str, Any]:
