@@ -215,6 +215,11 @@ class Redis(_Section):
     def address(self) -> str:
         return self.url.get_secret_value() or f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def place(self) -> str:
+        """The address with no user and no password."""
+        return self.address.rpartition("@")[2].removeprefix("redis://")
+
 
 class Limits(_Section):
     """Bounds of the state, and the tenants' shares in the fair queue (see docs/state.md)."""
