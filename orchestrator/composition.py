@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -57,6 +57,10 @@ class ServeError(Exception):
     """The process can't be started as it is set up; the message says why."""
 
 
+class StoppedError(Exception):
+    """The process was told to stop before it had started."""
+
+
 @dataclass(frozen=True, slots=True)
 class Models:
     language: TritonLanguageModel
@@ -72,7 +76,7 @@ async def serve_api(settings: Settings, stopping: asyncio.Event) -> None:
     with _metrics("api", settings.api.metrics_port) as metrics:
         async with (
             _tools(settings) as tools,  # first: what is set up wrongly is said at once
-            _state(settings) as state,
+            _state(settings, stopping) as state,
             _models(settings) as models,
         ):
             server = _api_server(settings, state, models, tools, metrics)
@@ -93,7 +97,7 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
     with _metrics("worker", section.metrics_port) as metrics:
         async with (
             _tools(settings) as tools,  # first: what is set up wrongly is said at once
-            _state(settings) as state,
+            _state(settings, stopping) as state,
             _models(settings) as models,
         ):
             counted = ExecutionMetrics(metrics.registry)
@@ -127,7 +131,7 @@ async def serve_toolbox(settings: Settings, stopping: asyncio.Event) -> None:
     with _metrics("toolbox", section.metrics_port) as metrics:
         async with (
             _tools(settings, McpMetrics(metrics.registry)) as tools,
-            _state(settings) as state,
+            _state(settings, stopping) as state,
         ):
             counted = ExecutionMetrics(metrics.registry)
             handler = _tool_handler(settings, state, tools, counted)
@@ -255,8 +259,8 @@ async def _tools(
 
 
 @asynccontextmanager
-async def _state(settings: Settings) -> AsyncIterator[State]:
-    """The state; a store that is away is waited for."""
+async def _state(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[State]:
+    """The state; a store that is away is waited for, until `stopping` is set."""
     async with AsyncExitStack() as opened:
         waits = full_jitter(base_s=0.2, cap_s=2.0)
         while True:
@@ -269,8 +273,10 @@ async def _state(settings: Settings) -> AsyncIterator[State]:
                     )
                 )
             except Unavailable as error:
-                log.warning("%s", error.message)
-                await asyncio.sleep(next(waits))
+                log.warning("%s at %s", error.message, settings.redis.place)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopping.wait(), next(waits))
+                    raise StoppedError from None
             except FleetError as error:
                 raise ServeError(error.message) from None
             else:

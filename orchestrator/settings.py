@@ -215,6 +215,11 @@ class Redis(_Section):
     def address(self) -> str:
         return self.url.get_secret_value() or f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def place(self) -> str:
+        """The address with no user and no password."""
+        return self.address.rpartition("@")[2].removeprefix("redis://")
+
 
 class Limits(_Section):
     """Bounds of the state, and the tenants' shares in the fair queue (see docs/state.md)."""
@@ -325,10 +330,16 @@ def load_settings(path: Path | None = None) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            f"{'.'.join(str(part) for part in item['loc'])}: {_said(item['type'], item['msg'])}"
             for item in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(f"settings ({file} and environment): {problems}") from None
+
+
+def _said(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "there is no such setting"
+    return message.removeprefix("Value error, ")
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -54,5 +54,5 @@ def main() -> None:
 
     \b
     Exit codes: 0 done, 1 the run or the check failed, 2 wrong usage or input,
-    3 the service can't be reached, or the run waits for an answer, 130 interrupted.
+    3 the service can't be reached, 4 the run waits for an answer, 130 interrupted.
     """

@@ -104,7 +104,8 @@ def question(interrupt: runs_pb2.Interrupted | runs_pb2.Interrupt) -> str:
 def how_to_answer(run: runs_pb2.Run, address: str | None) -> Iterator[str]:
     """Lines that say what the run waits for, and the commands that answer it."""
     at = f" --address {shlex.quote(address)}" if address else ""
-    yield f"run {run.run_id} waits for {len(run.interrupts)} answers:"
+    count = len(run.interrupts)
+    yield f"run {run.run_id} waits for {count} answer{'' if count == 1 else 's'}:"
     for interrupt in run.interrupts:
         call = f"{interrupt.call.name} {printable(interrupt.call.arguments_json)}"
         yield f"  {kind_name(interrupt.kind)}: {call}"

@@ -36,7 +36,7 @@ def ask(
     The answer goes to standard output, tool calls and figures to standard error.
 
     What needs approval or a reply is asked at the terminal. Without one (or with --json) it
-    is printed with the commands that answer it, and the exit code is 3; the run waits.
+    is printed with the commands that answer it, and the exit code is 4; the run waits.
     Ctrl-C cancels the run; a second one leaves at once.
     """
     request = runs_pb2.StartRunRequest(

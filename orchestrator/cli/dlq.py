@@ -111,7 +111,7 @@ def redrive(*, entry_ids: tuple[str, ...], as_json: bool, address: str | None) -
             except CallError as error:
                 if len(entry_ids) == 1 or error.retryable:
                     raise
-                click.echo(f"{entry_id}:", nl=False, err=True)
+                click.echo(f"{entry_id}: ", nl=False, err=True)
                 code = max(code, explain(error, address or ""))
                 continue
             again = " (it had been started before)" if redriven.deduplicated else ""

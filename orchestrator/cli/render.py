@@ -66,19 +66,20 @@ class EventPrinter:
                 what = f"{kind_name(asked.kind)} of {asked.call.name}"
                 self._note(f"‖ waits for {what}: {asked.interrupt_id}", fg="yellow")
             case "finished":
-                self._end_text()
+                self.close()
 
     def _text(self, text: str) -> None:
         click.echo(text, nl=False)
         self._in_text = not text.endswith("\n")
 
-    def _end_text(self) -> None:
+    def close(self) -> None:
+        """Ends the line that text was written to."""
         if self._in_text:
             click.echo()
             self._in_text = False
 
     def _note(self, text: str, fg: str | None = None) -> None:
-        self._end_text()
+        self.close()
         click.echo(click.style(text, fg=fg, dim=fg is None), err=True)
 
 

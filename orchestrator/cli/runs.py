@@ -120,8 +120,12 @@ def watch(run_id: str, after_seq: int, as_json: bool, address: str | None) -> No
             else:
                 printer.show(event)
             last = event
-        if last is None or last.WhichOneof("payload") != "finished":
+        printer.close()
+        if last is None:
             return 0
+        if last.WhichOneof("payload") == "snapshot":  # of a run that had ended: nothing follows
+            run = last.snapshot.run
+            return outcome(runs_pb2.Finished(state=run.state, error=run.error))
         return outcome(last.finished)
 
     call(address, work)

@@ -6,7 +6,13 @@ import click
 import uvloop
 
 from orchestrator.cli.up import stop_on_signals
-from orchestrator.composition import ServeError, serve_api, serve_toolbox, serve_worker
+from orchestrator.composition import (
+    ServeError,
+    StoppedError,
+    serve_api,
+    serve_toolbox,
+    serve_worker,
+)
 from orchestrator.settings import SettingsError, load_settings
 from orchestrator.supervisor.process import CONFIGURATION_ERROR
 from orchestrator.telemetry.logs import configure_logging
@@ -33,6 +39,8 @@ def serve(role: str) -> None:
 
     try:
         uvloop.run(run())
+    except StoppedError:
+        return
     except ServeError as error:
         click.echo(f"fleet: {error}", err=True)
         raise SystemExit(CONFIGURATION_ERROR) from None

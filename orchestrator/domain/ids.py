@@ -36,8 +36,9 @@ def shard_from(identifier: str, *, field: str) -> int:
     """
     match = _ID.fullmatch(identifier)
     if match is None:
+        example = "ses_0a_01jd3…" if field == "session_id" else "run_0a_01jd3…"
         raise InvalidInput(
-            f"{field} {identifier[:60]!r} is not an id of this service, such as 'run_0a_01jd3…'",
+            f"{field} {identifier[:60]!r} is not an id of this service, such as {example!r}",
             field=field,
         )
     return int(match[2], 16)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from orchestrator.domain.agents import AgentSpec
+from orchestrator.domain.delegation import ask_tools, handover_tools
 from orchestrator.domain.errors import DeadlineExceeded, Internal
 from orchestrator.domain.machine import ToolFinished, ToolOutcomeUnknown
 from orchestrator.domain.messages import ToolCall
@@ -74,7 +77,7 @@ class ToolCallHandler:
         agent = await self._agents.get(claim.run.tenant, claim.run.agent)
         spec = self._tools.specs().get(call.name) if call.name in agent.spec.tools else None
         if spec is None:
-            may = ", ".join(agent.spec.tools) or "none"
+            may = ", ".join(_named(agent.spec)) or "none"
             self._metrics.tool_called("unknown", "failed")
             return Finish(failure(f"there is no tool {call.name[:64]!r}; the tools are: {may}"))
         attempt, once = claim.lease.attempt, spec.effect is Effect.AT_MOST_ONCE
@@ -116,3 +119,11 @@ class ToolCallHandler:
 
     def _limit_s(self, claim: Claim) -> float:
         return claim.run.timeout_ms / 1000 or self._settings.run_timeout_s
+
+
+def _named(spec: AgentSpec) -> Iterator[str]:
+    """All that the model may call, in the order in which it is shown them."""
+    yield from spec.tools
+    yield from (tool.name for tool in spec.client_tools)
+    yield from ask_tools(spec.agents)
+    yield from handover_tools(spec.handovers)

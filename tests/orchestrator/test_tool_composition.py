@@ -51,7 +51,7 @@ async def test_without_settings_there_are_the_built_in_tools() -> None:
         ('[tools.python.x]\nfunction = "no_colon"\n', "tools.python.x.function: String should"),
         ('[tools.python."x y"]\nfunction = "a:b"\n', "tools.python.x y"),
         (SHIP + 'method = "TRACE"\n', "tools.http.ship.method"),
-        (SHIP + "redirect = 1\n", "tools.http.ship.redirect: Extra inputs"),
+        (SHIP + "redirect = 1\n", "tools.http.ship.redirect: there is no such setting"),
         (SHIP + 'effect = "harmless"\n', "tools.http.ship.effect"),
         (SHIP + "headers.X = { prefix = 'a' }\n", "must name either env or file"),
         (SHIP + "retry = { max_attempts = 0 }\n", "tools.http.ship.retry.max_attempts"),

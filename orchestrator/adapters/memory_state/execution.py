@@ -41,7 +41,7 @@ class Execution(RunStore):
             stored.run = stored.run.model_copy(update=running)
             self._tell(stored, entry, StateChanged(state=RunState.RUNNING))
         if entry.attempt > 1:
-            self._tell(stored, entry, StepRestarted(reason="its lease ended without a result"))
+            self._tell(stored, entry, StepRestarted(reason="the last try ended without a result"))
         messages = self._db.sessions[entry.session_id].messages
         paused_ms = stored.run.paused_ms
         if stored.paused_since_ms:

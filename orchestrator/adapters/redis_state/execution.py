@@ -31,7 +31,7 @@ from orchestrator.ports.state import LeaseState, RunStore
 
 UNSURE_KEPT = 1024
 _RUNNING = payload_json(StateChanged(state=RunState.RUNNING))
-_RESTARTED = payload_json(StepRestarted(reason="its lease ended without a result"))
+_RESTARTED = payload_json(StepRestarted(reason="the last try ended without a result"))
 
 
 class Execution(RunStore):

@@ -118,7 +118,7 @@ def resumed(run: Run, event: Resumed) -> Transition:
     return replace(moved, drop=(calling(run, pending.call).key, *moved.drop))
 
 
-_NAMES = {Approved: "an approval", Denied: "a denial", Answered: "a result"}
+_NAMES = {Approved: "an approval", Denied: "a denial", Answered: "a result or reply"}
 
 
 def _approved(run: Run, pending: PendingCall) -> Transition:

@@ -46,6 +46,15 @@ async def test_cancel_says_what_became_of_the_run(fleet: Fleet, address: str) ->
     assert ended.out.startswith(f"{running}  running; who works on it is told")
 
 
+async def test_watching_from_the_end_of_a_run_on_ends_as_the_run_did(
+    fleet: Fleet, address: str
+) -> None:
+    run_id = await buried(fleet, "r1")
+    ended = await fleet_command(address, "runs", "watch", run_id, "--after", "-1")
+    assert ended.code == 1
+    assert "[MODEL_UNAVAILABLE]" in ended.err
+
+
 async def test_get_shows_what_a_run_waits_for_and_resume_answers_it(
     fleet: Fleet, address: str
 ) -> None:
@@ -60,7 +69,7 @@ async def test_get_shows_what_a_run_waits_for_and_resume_answers_it(
     way = ("runs", "resume", run_id, interrupt.interrupt_id)
     wrong = await fleet_command(address, *way, "--approve")
     assert wrong.code == 2
-    assert "client_tool takes a result or a denial" in wrong.err
+    assert "client_tool takes a result or reply or a denial" in wrong.err
     right = await fleet_command(address, *way, "--result", "42", "--json")
     assert (right.code, json.loads(right.out)["state"]) == (0, "RUN_STATE_RUNNING")
     late = await fleet_command(address, *way, "--result", "42")

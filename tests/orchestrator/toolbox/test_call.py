@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.domain.agents import AgentSpec
+from orchestrator.domain.agents import AgentSpec, ClientTool
 from orchestrator.domain.events import Interrupted, ToolCallFinished
 from orchestrator.domain.runs import Run, RunState
 from orchestrator.domain.tools import Effect, Outcome, ToolResult
@@ -129,6 +129,17 @@ async def test_a_tool_that_is_gone_is_told_to_the_model() -> None:
         result = await finished(fleet, await fleet.start("go", spec=CLERK))
     assert not result.ok
     assert "no tool 'odd'" in result.content
+
+
+async def test_a_tool_that_there_is_not_is_answered_with_all_that_may_be_called() -> None:
+    spec = AgentSpec(
+        client_tools=(ClientTool(name="stock"),),
+        agents=("clerk",),
+        handovers=("boss@2",),
+    )
+    async with working(SCRIPT, tools=[]) as fleet:
+        result = await finished(fleet, await fleet.start("go", spec=spec))
+    assert "the tools are: stock, ask_clerk, hand_over_to_boss" in result.content
 
 
 def test_a_result_is_ok_only_when_it_is() -> None:
