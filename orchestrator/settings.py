@@ -54,6 +54,14 @@ class Api(_Section):
     grace_s: float = Field(default=5.0, ge=0)
     slow_watcher_s: float = Field(default=30.0, gt=0)  # a stream that nobody reads is ended
 
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, listen: str) -> str:
+        host, _, port = listen.rpartition(":")
+        if not host or not port.isdecimal() or int(port) > 65535:
+            raise ValueError(f"{listen!r} must be host:port, such as '127.0.0.1:50051'")
+        return listen
+
 
 class Worker(_Section):
     count: int = Field(default=1, ge=1, le=64)  # processes that `fleet up` starts

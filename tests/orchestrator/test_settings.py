@@ -44,6 +44,7 @@ def test_a_files_models_take_the_place_of_the_embedded_ones() -> None:
         ("[worker]\nslot = 8\n", "worker.slot: there is no such setting"),
         ("[worker]\nslots = 0\n", "worker.slots: Input should be greater"),
         ("[worker\n", "is not TOML"),
+        ('[api]\nlisten = "banana"\n', "api.listen: 'banana' must be host:port"),
         ('log_level = "loud"\n', "log_level: must be one of debug, info, warning, error"),
         ('[models.m]\nprovider = "nobody"\n', "models.m.provider"),
     ],
