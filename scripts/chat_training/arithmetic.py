@@ -117,7 +117,7 @@ def _sum(rng: random.Random, question: str, terms: list[str], *, command: bool) 
     return Ask(
         question=question,
         purpose="calculator",
-        argument=expression,
+        arguments=(expression,),
         result=value,
         answer=f"{expression} = {value}.",
         kind="sum",
@@ -174,7 +174,7 @@ def draw_total(rng: random.Random, *, key: str, price: str) -> Ask:
     return Ask(
         question=question,
         purpose="calculator",
-        argument=ask.argument,
+        arguments=ask.arguments,
         result=ask.result,
         answer=f"{count} of {key} cost {ask.result} USD.",
         kind="total",

@@ -18,14 +18,22 @@ class Record:
 
 @dataclass(frozen=True)
 class Ask:
-    """`question` has no capital and no end mark; it is dressed when it becomes a message."""
+    """`question` has no capital and no end mark; it is dressed when it becomes a message.
+
+    `arguments` are in the order of the tool's required parameters.
+    """
 
     question: str
     purpose: str
-    argument: str
+    arguments: tuple[str | float, ...]
     result: str
     answer: str
     kind: str = ""
     number: str | None = None
     record: Record | None = None
     commands: bool = field(default=False)
+
+    @property
+    def argument(self) -> str:
+        """The first argument as text."""
+        return str(self.arguments[0])

@@ -1,7 +1,7 @@
 """Batches of whole conversations of like length, drawn without end and never twice."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -33,7 +33,7 @@ class Stage(Enum):
 _EXCHANGES = {
     Stage.BARE: ((1, 2, 3, 4), (4, 3, 2, 1)),
     Stage.SHORT: ((1, 2, 3), (3, 4, 3)),
-    Stage.FULL: ((1, 2, 3, 5, 8, 12, 18), (10, 12, 14, 12, 8, 4, 1)),
+    Stage.FULL: ((1, 2, 4, 6, 9, 13), (4, 5, 10, 14, 14, 8)),
 }
 # Small batches take more steps in the same time, which early training gains most from.
 _PART_OF_BATCH = {Stage.COPY: 0.33, Stage.BARE: 0.33, Stage.SHORT: 0.67, Stage.FULL: 1.0}
@@ -45,20 +45,49 @@ class Sample:
     mask: list[bool]
 
 
-def _encode_text(tokenizer: Tokenizer, text: str) -> Sample:
+def encode(
+    tokenizer: Tokenizer,
+    conversation: Conversation,
+    *,
+    bare: bool = False,
+    unlearned: Container[str] = (),
+) -> Sample:
+    """`bare` leaves the system turn out; turns of `unlearned` categories are read, not learned."""
+    messages = [m for exchange in conversation.exchanges for m in exchange.messages]
+    text = render(messages) if bare else render(conversation.messages, conversation.tools)
     ids = tokenizer.encode(text, add_special_tokens=False).ids
-    return Sample(ids, assistant_mask(tokenizer, ids))
+    mask = assistant_mask(tokenizer, ids)
+    categories = [
+        exchange.category
+        for exchange in conversation.exchanges
+        for message in exchange.messages
+        if message["role"] == "assistant"
+    ]
+    return Sample(ids, _without(mask, [name in unlearned for name in categories]))
 
 
-def encode(tokenizer: Tokenizer, conversation: Conversation) -> Sample:
-    return _encode_text(tokenizer, render(conversation.messages, conversation.tools))
+def _without(mask: Sequence[bool], dropped: Sequence[bool]) -> list[bool]:
+    """The mask without its runs whose number is dropped."""
+    kept, run = [], -1
+    for position, wanted in enumerate(mask):
+        run += wanted and not (position and mask[position - 1])
+        kept.append(wanted and not dropped[run])
+    return kept
 
 
 class BatchSource:
     """`next_batch` gives about `tokens` tokens, padding included; fewer in the first stages."""
 
-    def __init__(self, tokenizer: Tokenizer, *, seed: str, tokens: int, longest: int) -> None:
-        self._tokenizer, self._seed = tokenizer, seed
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        seed: str,
+        tokens: int,
+        longest: int,
+        unlearned: Container[str] = (),
+    ) -> None:
+        self._tokenizer, self._seed, self._unlearned = tokenizer, seed, unlearned
         self._tokens, self._longest = tokens, longest
         self._rng = random.Random(f"batches/{seed}")  # noqa: S311 (data, not secrets)
         self._drawn = 0
@@ -79,11 +108,10 @@ class BatchSource:
         return self._ready.pop()
 
     def _draw(self, name: str, exchanges: int) -> Sample:
-        if self._stage is not Stage.BARE:
-            return encode(self._tokenizer, draw_conversation(name, exchanges=exchanges))
-        conversation = draw_conversation(name, exchanges=exchanges, tools=self._built_in)
-        messages = [m for exchange in conversation.exchanges for m in exchange.messages]
-        return _encode_text(self._tokenizer, render(messages))
+        bare = self._stage is Stage.BARE
+        tools = self._built_in if bare else None
+        conversation = draw_conversation(name, exchanges=exchanges, tools=tools)
+        return encode(self._tokenizer, conversation, bare=bare, unlearned=self._unlearned)
 
     def _draw_copy(self) -> Sample:
         rng, vocabulary = self._rng, range(self._tokenizer.get_vocab_size())
@@ -103,7 +131,7 @@ class BatchSource:
             for exchanges in self._rng.choices(*_EXCHANGES[self._stage], k=_POOL):
                 pool.append(self._draw(f"train/{self._seed}/{self._drawn}", exchanges))
                 self._drawn += 1
-        fitting = [sample for sample in pool if len(sample.ids) <= self._longest]
+        fitting = [s for s in pool if len(s.ids) <= self._longest and any(s.mask)]
         return sorted(fitting, key=lambda sample: len(sample.ids))
 
     def _cut(self, pool: Sequence[Sample]) -> Iterator[list[Sample]]:

@@ -44,7 +44,7 @@ def _clock_ask(rng: random.Random, question: str, kind: str, city: str | None, z
     return Ask(
         question=question,
         purpose="current_time",
-        argument=zone,
+        arguments=(zone,),
         result=f"{moment:%Y-%m-%d %H:%M %A} {shown_zone}",
         answer=answers[kind],
         kind=kind,

@@ -58,7 +58,7 @@ def _work(rank: int, options: argparse.Namespace, meeting_file: Path) -> None:
     from .architecture import SIZES, build, count_parameters  # noqa: PLC0415
     from .export import export_hugging_face, export_openvino  # noqa: PLC0415
     from .growth import grow  # noqa: PLC0415
-    from .held_out import draw_held_out  # noqa: PLC0415
+    from .held_out import BEYOND_SMALL, draw_held_out  # noqa: PLC0415
     from .tokenizer import load_tokenizer, train_tokenizer  # noqa: PLC0415
     from .trainer import Plan, score, train  # noqa: PLC0415
     from .workers import Workers  # noqa: PLC0415
@@ -92,6 +92,7 @@ def _work(rank: int, options: argparse.Namespace, meeting_file: Path) -> None:
         longest=options.longest,
         report_every_s=options.report_seconds,
         checkpoint=options.out / "checkpoint.pt",
+        unlearned=BEYOND_SMALL if options.model == "small" else frozenset(),
         from_nothing=start_from is None,
     )
     watched = draw_held_out(options.seed, count=30, exchanges=2)

@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 from .arithmetic import draw_sum, draw_sum_on, draw_total
 from .ask import Ask, Record
 from .clock import draw_clock, draw_clock_elsewhere
+from .conversions import draw_conversion, draw_conversion_like
 from .failures import draw_error
 from .other_tools import DRAWS
-from .records import draw_known_fact, draw_lookup, draw_other_record, draw_product_price
+from .records import (
+    draw_known_fact,
+    draw_lookup,
+    draw_misspelt,
+    draw_other_record,
+    draw_product_price,
+)
 from .small_talk import draw_chat, draw_out_of_scope, refusal
 from .template import Message, Tool, tool_call
 from .toolset import OfferedTool, built_in_tools, default_system_prompt, draw_tools
@@ -18,8 +25,18 @@ from .vocabulary import SYSTEM_PROMPTS
 
 _PREFIXES = ("please ", "hi, ", "hello, ", "hey, ", "can you tell me, ", "quick question: ", "so, ")
 _SUFFIXES = (" please", " now", ", thanks")
-_SINGLE = {"calculator": draw_sum, "current_time": draw_clock, "lookup": draw_lookup} | DRAWS
-_CATEGORY = {"calculator": "arithmetic", "current_time": "time", "lookup": "lookup"}
+_SINGLE = {
+    "calculator": draw_sum,
+    "current_time": draw_clock,
+    "lookup": draw_lookup,
+    "convert_units": draw_conversion,
+} | DRAWS
+_CATEGORY = {
+    "calculator": "arithmetic",
+    "current_time": "time",
+    "lookup": "lookup",
+    "convert_units": "conversion",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +114,7 @@ class _Scene:
         return Ask(
             ask.question,
             ask.purpose,
-            ask.argument,
+            ask.arguments,
             result,
             f"Sorry, that did not work: {error.split(';')[0]}.",
             commands=ask.commands,
@@ -108,7 +125,7 @@ class _Scene:
         for ask in asks:
             tool = self.by_purpose[ask.purpose]
             self.calls += 1
-            arguments = {tool.parameter: ask.argument}
+            arguments = dict(zip(tool.parameters, ask.arguments, strict=True))
             calls.append(tool_call(tool.name, arguments, call_id=f"call_{self.calls}"))
         turn: Message = {"role": "assistant", "content": "", "tool_calls": calls}
         results: list[Message] = [
@@ -172,6 +189,8 @@ def _reference(scene: _Scene) -> Exchange:
         return scene.use("reference", [total])
     if asked.purpose == "current_time" and asked.kind:
         return scene.use("reference", [draw_clock_elsewhere(rng, asked.kind)])
+    if asked.purpose == "convert_units":
+        return scene.use("reference", [draw_conversion_like(rng, asked)])
     if scene.number is not None and len(scene.number) <= 12:
         return scene.use("reference", [draw_sum_on(rng, scene.number)])
     return _single(scene)
@@ -204,14 +223,27 @@ def _chain(scene: _Scene) -> Exchange:
     return Exchange("chain", (user, *steps, {"role": "assistant", "content": total.answer}))
 
 
+def _retry(scene: _Scene) -> Exchange:
+    """A key that the tool does not know, and asked again with the one it names."""
+    misspelt, meant = draw_misspelt(scene.rng)
+    dressed = _dress(scene.rng, meant.question, command=meant.commands)
+    if "lookup" not in scene.by_purpose:
+        return scene.talk("no_tool", dressed, refusal(scene.purposes))
+    user = {"role": "user", "content": dressed}
+    steps = scene.call([misspelt]) + scene.call([meant])
+    scene.remember(meant)
+    return Exchange("retry", (user, *steps, {"role": "assistant", "content": meant.answer}))
+
+
 _MIX: tuple[tuple[Callable[[_Scene], Exchange], float], ...] = (
-    (_single, 0.36),
-    (_reference, 0.22),
-    (_chat, 0.10),
-    (_two_tools, 0.14),
+    (_single, 0.34),
+    (_reference, 0.20),
+    (_chat, 0.09),
+    (_two_tools, 0.17),
     (_out_of_scope, 0.06),
-    (_tool_error, 0.06),
-    (_chain, 0.06),
+    (_tool_error, 0.05),
+    (_retry, 0.04),
+    (_chain, 0.05),
 )
 
 

@@ -26,7 +26,7 @@ def _hugging_face_tokenizer(tokenizer: Tokenizer) -> Any:
 
 
 def export_hugging_face(model: Any, tokenizer: Tokenizer, folder: Path) -> None:
-    model.to("cpu").float().eval().save_pretrained(folder)
+    model.to("cpu").half().eval().save_pretrained(folder)
     _hugging_face_tokenizer(tokenizer).save_pretrained(folder)
 
 

@@ -20,7 +20,7 @@ def _draw_weather(rng: random.Random) -> Ask:
     return Ask(
         question=question.format(c=city),
         purpose="weather",
-        argument=city,
+        arguments=(city,),
         result=json.dumps({"sky": sky, "degrees": degrees}),
         answer=f"It is {sky} and {degrees} degrees in {city}.",
     )
@@ -39,7 +39,7 @@ def _draw_rate(rng: random.Random) -> Ask:
     return Ask(
         question=question.format(c=currency),
         purpose="exchange_rate",
-        argument=currency,
+        arguments=(currency,),
         result=rate,
         answer=f"One dollar is {rate} {currency}.",
     )
@@ -54,7 +54,7 @@ def _draw_phone(rng: random.Random) -> Ask:
     return Ask(
         question=question.format(c=name),
         purpose="phone_book",
-        argument=name,
+        arguments=(name,),
         result=json.dumps({"name": name, "phone": phone}),
         answer=f"The phone number of {name} is {phone}.",
     )

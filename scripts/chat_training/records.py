@@ -3,7 +3,9 @@
 import datetime
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from .arithmetic import draw_number
 from .ask import Ask, Record
@@ -186,7 +188,7 @@ def ask_for(rng: random.Random, question: str, kind: str, record: Record) -> Ask
     return Ask(
         question=question.format(key=shown),
         purpose="lookup",
-        argument=record.key,
+        arguments=(record.key,),
         result=_result(rng, record),
         answer=answer(kind, record),
         kind=kind,
@@ -220,3 +222,26 @@ def draw_known_fact(rng: random.Random, record: Record) -> tuple[str, str, str]:
 def draw_product_price(rng: random.Random) -> Ask:
     record = _draw_product(rng)
     return ask_for(rng, "", "price", record)
+
+
+def _misspell(rng: random.Random, key: str) -> str:
+    letter, digits = key[0], key[1:]
+    if letter == "P":
+        return rng.choice((f"P{int(digits)}" if digits[0] == "0" else f"P-{digits}", f"#{key}"))
+    return rng.choice((digits, digits, f"{letter}-{digits}", f"#{key}", f"#{digits}"))
+
+
+def draw_misspelt(rng: random.Random) -> tuple[Ask, Ask]:
+    """A question with a key written wrongly: the call with that key, and the one after it."""
+    kinds = _ORDER_KINDS if rng.random() < 0.7 else _PRODUCT_KINDS
+    record = _draw_order(rng) if kinds is _ORDER_KINDS else _draw_product(rng)
+    kind = rng.choice(kinds)
+    wrong = _misspell(rng, record.key)
+    phrases = [text for text in _QUESTIONS[kind] if kinds is _PRODUCT_KINDS or "order" in text]
+    meant = ask_for(rng, rng.choice(phrases or _QUESTIONS[kind]), kind, record)
+    meant = replace(
+        meant, question=re.sub(re.escape(record.key), wrong, meant.question, flags=re.IGNORECASE)
+    )
+    error = f"there is no record {wrong!r}; did you mean {record.key!r}?"
+    result = json.dumps({"error": error})
+    return replace(meant, arguments=(wrong,), result=result), meant

@@ -5,22 +5,24 @@ Names, parameters and descriptions vary, so that a model has to read the list it
 
 import json
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .template import Tool
 
 DEFAULTS = Path(__file__).resolve().parents[2] / "orchestrator" / "defaults"
-BUILT_IN_PURPOSES = ("calculator", "current_time", "lookup")
 ABILITIES = {
     "calculator": "sums",
     "current_time": "times",
     "lookup": "orders",
+    "convert_units": "conversions",
     "weather": "the weather",
     "exchange_rate": "exchange rates",
     "phone_book": "phone numbers",
 }
 
+# Name, required parameters and description.
 _VARIANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
     "calculator": (
         ("calc", "expr", "Work out a sum."),
@@ -39,6 +41,11 @@ _VARIANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("get_record", "key", "Read an order or a product record."),
         ("search_desk", "number", "Search the orders and products by number."),
         ("fetch", "code", "Fetch the record of an order or product."),
+    ),
+    "convert_units": (
+        ("convert", "value source target", "Convert a quantity to another unit."),
+        ("unit_converter", "number from_unit to_unit", "Change units of measure."),
+        ("units", "quantity unit target", "Length, weight, volume and time in other units."),
     ),
     "weather": (
         ("weather", "city", "Tell the weather in a city."),
@@ -62,11 +69,11 @@ _VARIANTS: dict[str, tuple[tuple[str, str, str], ...]] = {
 class OfferedTool:
     purpose: str
     name: str
-    parameter: str
+    parameters: tuple[str, ...]
     schema: Tool
 
 
-def _schema(name: str, parameter: str, description: str) -> Tool:
+def _schema(name: str, types: Mapping[str, str], description: str) -> Tool:
     return {
         "type": "function",
         "function": {
@@ -74,8 +81,8 @@ def _schema(name: str, parameter: str, description: str) -> Tool:
             "description": description,
             "parameters": {
                 "type": "object",
-                "properties": {parameter: {"type": "string"}},
-                "required": [parameter],
+                "properties": {parameter: {"type": kind} for parameter, kind in types.items()},
+                "required": list(types),
             },
         },
     }
@@ -92,7 +99,7 @@ def built_in_tools() -> tuple[OfferedTool, ...]:
         OfferedTool(
             purpose=tool["function"]["name"],
             name=tool["function"]["name"],
-            parameter=tool["function"]["parameters"]["required"][0],
+            parameters=tuple(tool["function"]["parameters"]["required"]),
             schema=tool,
         )
         for tool in tools
@@ -100,8 +107,11 @@ def built_in_tools() -> tuple[OfferedTool, ...]:
 
 
 def _variant(rng: random.Random, purpose: str) -> OfferedTool:
-    name, parameter, description = rng.choice(_VARIANTS[purpose])
-    return OfferedTool(purpose, name, parameter, _schema(name, parameter, description))
+    name, written, description = rng.choice(_VARIANTS[purpose])
+    parameters = tuple(written.split())
+    kinds = ("number", "string", "string") if purpose == "convert_units" else ("string",)
+    types = dict(zip(parameters, kinds, strict=True))
+    return OfferedTool(purpose, name, parameters, _schema(name, types, description))
 
 
 def draw_tools(rng: random.Random, built_in: tuple[OfferedTool, ...]) -> tuple[OfferedTool, ...]:

@@ -33,6 +33,7 @@ class Plan:
     longest: int
     report_every_s: float
     checkpoint: Path
+    unlearned: frozenset[str]
     from_nothing: bool = True
 
 
@@ -138,6 +139,7 @@ def train(
         seed=f"{plan.seed}/{workers.rank}",
         tokens=plan.batch_tokens,
         longest=plan.longest,
+        unlearned=plan.unlearned,
     )
     optimizers = _optimizers(model, plan.size)
     budget_s = plan.minutes * 60

@@ -43,7 +43,7 @@ def test_held_out_conversations_are_not_trained_on() -> None:
 def test_every_category_is_drawn() -> None:
     drawn = {exchange.category for talk in CONVERSATIONS for exchange in talk.exchanges}
 
-    simple = {"arithmetic", "time", "lookup", "chat", "no_tool", "other_tools"}
+    simple = {"arithmetic", "time", "lookup", "chat", "no_tool", "other_tools", "conversion"}
     assert drawn == simple | set(HARD)
 
 

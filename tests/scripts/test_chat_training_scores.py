@@ -9,7 +9,7 @@ from scripts.chat_training.batches import BatchSource, Sample, Stage, encode
 from scripts.chat_training.conversation import draw_conversation
 from scripts.chat_training.demonstration import run, script
 from scripts.chat_training.evaluation import evaluate, is_right, questions
-from scripts.chat_training.held_out import draw_held_out
+from scripts.chat_training.held_out import BEYOND_SMALL, Scores, draw_held_out
 from scripts.chat_training.template import render
 from scripts.chat_training.tokenizer import assistant_mask, train_tokenizer
 
@@ -117,3 +117,28 @@ def test_the_demonstration_passes_with_a_model_that_knows_it() -> None:
 def _calls(arguments: list[str]) -> str:
     bodies = [json.dumps({"name": "any", "arguments": {"value": value}}) for value in arguments]
     return "\n".join(f"<tool_call>\n{body}\n</tool_call>" for body in bodies)
+
+
+def test_turns_of_an_unlearned_category_are_read_and_not_learned(tokenizer: Tokenizer) -> None:
+    talk = draw_conversation("test/6", exchanges=6)
+    assert {exchange.category for exchange in talk.exchanges} & BEYOND_SMALL
+
+    sample = encode(tokenizer, talk, unlearned=BEYOND_SMALL)
+
+    learned = [token for token, wanted in zip(sample.ids, sample.mask, strict=True) if wanted]
+    assert sample.ids == encode(tokenizer, talk).ids
+    assert tokenizer.decode(learned, skip_special_tokens=False) == "".join(
+        f"{question.expected}<|im_end|>"
+        for question in questions(talk)
+        if question.category not in BEYOND_SMALL
+    )
+
+
+def test_the_table_sums_the_simple_and_the_hard_categories() -> None:
+    scores = Scores()
+    for category, right in (("time", True), ("lookup", False), ("chain", True), ("retry", True)):
+        scores.add(category, is_call=True, right=right)
+
+    totals = {name: str(calls) for name, calls, _ in scores.totals()}
+
+    assert totals == {"simple": "50.0% of 2", "hard": "100.0% of 2", "all": "75.0% of 4"}
