@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 from .architecture import Size
+from .attention import attend_in_blocks
 from .batches import BatchSource, Sample, Stage, encode
 from .conversation import Conversation
 from .held_out import Scores
@@ -134,6 +135,8 @@ def train(
     say: Callable[[str], None],
 ) -> Outcome:
     model.to(plan.device).train()
+    if plan.device == "cpu":
+        attend_in_blocks(model)
     source = BatchSource(
         tokenizer,
         seed=f"{plan.seed}/{workers.rank}",
