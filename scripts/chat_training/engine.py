@@ -6,7 +6,7 @@ from pathlib import Path
 import openvino_genai
 
 _CACHE_GIB = 1
-_LONGEST_ANSWER_TOKENS = 160
+LONGEST_ANSWER_TOKENS = 160
 
 
 class Engine:
@@ -16,7 +16,7 @@ class Engine:
         scheduler.enable_prefix_caching = True
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(str(folder), scheduler, "CPU")
         self._config = openvino_genai.GenerationConfig()
-        self._config.max_new_tokens = _LONGEST_ANSWER_TOKENS
+        self._config.max_new_tokens = LONGEST_ANSWER_TOKENS
         self._config.do_sample = False
         self._config.apply_chat_template = False
 
@@ -26,3 +26,11 @@ class Engine:
             return []
         results = self._pipeline.generate(list(prompts), [self._config] * len(prompts))
         return [str(result.m_generation_ids[0]) for result in results]
+
+    def tokens(self, prompt: str) -> list[int]:
+        """Token ids of one continuation, its end of turn included."""
+        handle = self._pipeline.add_request(0, prompt, self._config)
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+        [output] = handle.read_all()
+        return list(output.generated_ids)

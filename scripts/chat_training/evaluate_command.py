@@ -1,6 +1,7 @@
 """`scripts/evaluate_chat`: score an exported model where it is served, without PyTorch."""
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("folder", type=Path, help="such as model_repository/llm_small/1/openvino")
     parser.add_argument("--seed", type=int, default=1, help="of the held-out conversations")
-    parser.add_argument("--conversations", type=int, default=300, help="of four questions each")
+    parser.add_argument("--conversations", type=int, default=300)
+    parser.add_argument("--questions", type=int, default=4, help="in each conversation")
+    parser.add_argument("--json", action="store_true", help="the scores as the last line")
     parser.add_argument("--misses", type=int, default=0, help="show this many wrong turns")
     return parser
 
@@ -33,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     engine = Engine(options.folder)
     start = time.monotonic()
-    held_out = draw_held_out(options.seed, count=options.conversations)
+    held_out = draw_held_out(options.seed, count=options.conversations, exchanges=options.questions)
     scores, misses = evaluate(held_out, engine.answer)
     print(scores.table())
     print(f"{options.conversations} conversations in {time.monotonic() - start:.0f} s\n")
@@ -45,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line if right else f"{line}    <- wrong")
         wrong += not right
     print(f"\n{wrong} wrong lines in the conversation")
+    if options.json:
+        print(json.dumps({"scores": scores.as_json(), "wrong_lines": wrong}))
     return 0
 
 

@@ -75,6 +75,14 @@ class Scores:
             for group, members in groups.items()
         ]
 
+    def as_json(self) -> dict[str, dict[str, list[int]]]:
+        """Category or group: right and total, of tool calls and of answers."""
+        rows = [(name, self.calls[name], self.answers[name]) for name in self.categories()]
+        return {
+            name: {"calls": [calls.right, calls.total], "answers": [answers.right, answers.total]}
+            for name, calls, answers in [*rows, *self.totals()]
+        }
+
     def line(self) -> str:
         parts = [
             f"{name} {_percent(self.calls[name])}/{_percent(self.answers[name])}"
