@@ -55,20 +55,19 @@ async def _start_and_talk() -> int:
 async def converse(client: FleetClient) -> bool:
     """Holds the conversation on standard output; whether every answer was right."""
     session = (await client.create_session("assistant")).session_id
-    heard, rows, right = [], [], 0
+    rows, right = [], []
     for turn in TURNS:
         click.echo(click.style(f"\n> {turn.question}", bold=True))
         told = await _ask(client, session, turn.question)
-        heard.append(told)
         rows.append(_row(turn.question, told, await client.run(told.run_id)))
         if problem := judge(turn, told):
             click.echo(click.style(problem, fg="red"))
         else:
-            right += 1
+            right.append(told)
     click.echo()
     click.echo(table(("QUESTION", "MODEL", "TOOLS", "TOKENS", "COST", "TTFT", "TOOK"), rows))
-    click.echo(f"\n{right} of {len(TURNS)} answers were right: {_summary(heard)}")
-    return right == len(TURNS)
+    click.echo(f"\n{len(right)} of {len(TURNS)} answers were right: {_summary(right)}")
+    return len(right) == len(TURNS)
 
 
 @asynccontextmanager
@@ -112,11 +111,11 @@ def _row(question: str, told: Told, run: runs_pb2.Run) -> tuple[str, ...]:
     )
 
 
-def _summary(heard: Sequence[Told]) -> str:
-    tools = {tool for told in heard for tool in told.tools}
+def _summary(right: Sequence[Told]) -> str:
+    tools = {tool for told in right for tool in told.tools}
     counts = {
         "different tool": len(tools),
-        "parallel call": sum(told.parallel for told in heard),
-        "refusal": sum(told.refused for told in heard),
+        "parallel call": sum(told.parallel for told in right),
+        "refusal": sum(told.refused for told in right),
     }
     return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counts.items())

@@ -59,6 +59,10 @@ def miscounting(request: ChatRequest) -> Sequence[str]:
     return well(request)
 
 
+def refusing(request: ChatRequest) -> Sequence[str]:
+    return [REFUSAL] if request.messages[-1].content == TURNS[5].question else well(request)
+
+
 def _answers(message: Message, result: str) -> bool:
     return message.role is Role.TOOL and message.content == result
 
@@ -94,19 +98,22 @@ async def test_a_model_that_does_all_of_it_well_is_told_so(
 
 
 @pytest.mark.parametrize(
-    ("model", "why"),
+    ("model", "why", "what"),
     [
-        (one_by_one, "expected the calls of ['calculator', 'lookup'] in one step"),
-        (miscounting, "expected '10488' in the answer"),
+        (one_by_one, "expected the calls of ['calculator', 'lookup'] in one step", "0 parallel"),
+        (miscounting, "expected '10488' in the answer", "1 parallel"),
+        (refusing, "the model called []", "1 parallel"),
     ],
 )
 async def test_one_wrong_answer_is_shown_and_makes_the_demo_fail(
-    model: Script, why: str, capsys: pytest.CaptureFixture[str]
+    model: Script, why: str, what: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert not await held(model)
     shown = capsys.readouterr().out
     assert why in shown
-    assert "8 of 9 answers were right: 4 different tools" in shown
+    assert f"8 of 9 answers were right: {3 if model is refusing else 4} different tools" in shown
+    assert f", {what} call" in shown.splitlines()[-1]
+    assert shown.splitlines()[-1].endswith(", 1 refusal")
 
 
 def told(
@@ -115,7 +122,7 @@ def told(
     results: Sequence[str] = (),
     *,
     failures: Sequence[str] = (),
-    state: runs_pb2.RunState = runs_pb2.RUN_STATE_COMPLETED,
+    state: runs_pb2.RunState.ValueType = runs_pb2.RUN_STATE_COMPLETED,
 ) -> Told:
     finished = runs_pb2.Finished(state=state, result=answer)
     return Told(list(calls), list(results), list(failures), 1, finished)
