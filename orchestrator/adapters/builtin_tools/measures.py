@@ -7,7 +7,6 @@ second and making `Measures` as long again.
 
 from __future__ import annotations
 
-import logging
 import re
 from fractions import Fraction
 
@@ -58,9 +57,9 @@ class Measures:
     """Lengths, areas, volumes, masses, times, speeds, temperatures and sizes of data."""
 
     def __init__(self) -> None:
-        # Its warnings quote names that a caller wrote.
-        logging.getLogger("pint").setLevel(logging.ERROR)
-        self._registry: pint.UnitRegistry[Fraction] = pint.UnitRegistry(non_int_type=Fraction)
+        self._registry: pint.UnitRegistry[Fraction] = pint.UnitRegistry(
+            non_int_type=Fraction, on_redefinition="ignore"
+        )
         # Retired in 2023: 640 acres are a square mile, 8 furlongs a mile.
         self._registry.define("survey_foot = 1 * foot")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.adapters.builtin_tools.registry import ToolFailed
 
-_LETTER_AND_NUMBER = re.compile(r"([A-Z]?)(0*)(\d+)", re.ASCII)
+_LETTER_AND_NUMBER = re.compile(r"([A-Z]?)(0*)(\d+)")
 
 
 class Records:

@@ -43,6 +43,7 @@ async def converted(amount: float, source: str, target: str) -> str:
         (1, "square mile", "acres", "640 acres"),
         (2, "hectares", "square meters", "20000 square meters"),
         (1, "ft²", "cm2", "929.0304 cm2"),
+        (12345678901.1, "km", "m", "12345678901100 m"),
         (3, "GB", "MB", "3000 MB"),
         (3, "gb", "mb", "3000 mb"),
         (1, "GiB", "mebibytes", "1024 mebibytes"),
@@ -108,7 +109,7 @@ async def test_letters_may_be_of_any_case_where_it_makes_no_difference(
         "kbps",
         "__class__",
         "exec('1')",
-        "9" * 41 + "m",
+        "microastronomical_units per millifortnight",
         "(" * 16_000,
         "kilo" * 4_000,
         "m\x00",
@@ -195,6 +196,11 @@ def test_no_name_can_do_more_than_be_unknown(name: str) -> None:
 def test_there_and_back_again_is_the_same_number(value: Fraction, source: str, target: str) -> None:
     there = MEASURES.convert(value, source, target)
     assert MEASURES.convert(there, target, source) == value
+
+
+def test_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    Measures().convert(Fraction(1), "mins", "fortnights")
+    assert not caplog.records
 
 
 async def test_many_first_calls_at_once_share_one_registry() -> None:
