@@ -4,7 +4,7 @@ import sys
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.adapters.builtin_tools.converter import Converter, shown
@@ -171,6 +171,7 @@ def test_numbers_have_no_exponent_and_few_digits(value: str, told: str) -> None:
     assert shown(Fraction(value)) == told
 
 
+@settings(deadline=None)
 @given(st.fractions(max_denominator=10**9))
 def test_a_number_is_off_by_half_its_last_digit_at_most(value: Fraction) -> None:
     told = shown(value)
@@ -180,6 +181,7 @@ def test_a_number_is_off_by_half_its_last_digit_at_most(value: Fraction) -> None
     assert off <= abs(value) / 1_000
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_no_name_can_do_more_than_be_unknown(name: str) -> None:
     try:
@@ -188,6 +190,7 @@ def test_no_name_can_do_more_than_be_unknown(name: str) -> None:
         assert str(failed).startswith(("there is no unit", "cannot convert"))  # noqa: PT017
 
 
+@settings(deadline=None)
 @given(
     st.fractions(max_denominator=1000),
     st.sampled_from(["km", "feet", "light years", "nautical miles", "in"]),
