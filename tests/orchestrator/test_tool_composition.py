@@ -38,7 +38,7 @@ async def opened(text: str, *, calling: bool = True) -> list[str]:
 
 
 async def test_without_settings_there_are_the_built_in_tools() -> None:
-    assert await opened("") == ["calculator", "current_time", "lookup"]
+    assert await opened("") == ["calculator", "current_time", "lookup", "convert_units"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The tools every agent may be given: `calculator`, `current_time`, `lookup`."""
+"""The tools every agent may be given.
+
+`calculator`, `current_time`, `lookup` and `convert_units`.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 from orchestrator.adapters.builtin_tools.calculator import calculate
 from orchestrator.adapters.builtin_tools.clock import Clock
+from orchestrator.adapters.builtin_tools.converter import Converter
 from orchestrator.adapters.builtin_tools.records import Records
 from orchestrator.adapters.builtin_tools.registry import BuiltinTools, Run, Tool
 from orchestrator.domain.chat import ToolSchema
@@ -21,7 +25,7 @@ def builtin_tools(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     records: Mapping[str, Any] | None = None,
 ) -> BuiltinTools:
-    """Makes the three tools, described as in `defaults/tools.json`.
+    """Makes the four tools, described as in `defaults/tools.json`.
 
     `now` returns an aware time; without `records`, `lookup` reads `defaults/support_desk.json`.
     """
@@ -30,6 +34,7 @@ def builtin_tools(
         "calculator": calculate,
         "current_time": Clock(now).tell,
         "lookup": Records(desk).look_up,
+        "convert_units": Converter().convert,
     }
     schemas = [_schema(entry["function"]) for entry in _default("tools.json")]
     return BuiltinTools(

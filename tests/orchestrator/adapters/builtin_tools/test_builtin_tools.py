@@ -71,6 +71,50 @@ async def test_lookup_says_which_record_is_missing() -> None:
     assert "'Z99'" in error_of(await call("lookup", {"key": "Z99"}))
 
 
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("1042", "A1042"),
+        ("#A1042", "A1042"),
+        ("a-1042", "A1042"),
+        ("A 10 42", "A1042"),
+        ("# 1042", "A1042"),
+        ("P7", "P07"),
+        ("p-7", "P07"),
+        ("07", "P07"),
+        ("7", "P07"),
+    ],
+)
+async def test_lookup_names_the_record_that_was_likely_meant(key: str, meant: str) -> None:
+    said = error_of(await call("lookup", {"key": key}))
+    assert said == f"there is no record '{key}'; did you mean '{meant}'?"
+
+
+@pytest.mark.parametrize("key", ["A1043", "B1042", "A104", "P007", "A", "", "#", "0", "\u0667"])
+async def test_lookup_names_no_other_record_where_none_is_likely(key: str) -> None:
+    said = error_of(await call("lookup", {"key": key}))
+    assert said == (
+        f"there is no record '{key}'; orders have keys such as A1042, products such as P07"
+    )
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (("A17", "B17"), "orders have keys"),
+        (("A17", "17-0"), "did you mean 'A17'?"),
+        (("A17", "1-7"), "did you mean '1-7'?"),
+        (("A17", "A017"), "orders have keys"),
+        (("X/17", "long-name-17"), "orders have keys"),
+    ],
+)
+async def test_lookup_names_a_record_only_when_no_other_is_as_likely(
+    records: tuple[str, ...], said: str
+) -> None:
+    tools = builtin_tools(records={key: {} for key in records})
+    assert said in error_of(await call("lookup", {"key": "17"}, tools))
+
+
 async def test_lookup_reads_other_records_when_given_some() -> None:
     tools = builtin_tools(records={"X1": {"ok": "é"}})
     assert (await call("lookup", {"key": "x1"}, tools)).content == '{"ok": "\\u00e9"}'
@@ -82,9 +126,16 @@ async def test_what_a_tool_can_not_do_is_a_failure_that_says_why() -> None:
     assert "division by zero" in error_of(result)
 
 
+async def test_units_are_converted() -> None:
+    asked = {"amount": 5, "from": "kilometers", "to": "miles"}
+    assert await call("convert_units", asked) == ToolResult(Outcome.OK, "3.1069 miles")
+    said = error_of(await call("convert_units", {**asked, "to": "pounds"}))
+    assert said == "cannot convert kilometers to pounds"
+
+
 def test_the_tools_are_pure_and_described() -> None:
     specs = builtin_tools().specs()
-    assert list(specs) == ["calculator", "current_time", "lookup"]
+    assert list(specs) == ["calculator", "current_time", "lookup", "convert_units"]
     assert {(spec.effect, spec.kind) for spec in specs.values()} == {(Effect.PURE, "builtin")}
     assert all(spec.schema.description for spec in specs.values())
 
