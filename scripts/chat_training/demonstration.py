@@ -44,6 +44,12 @@ def script() -> list[Step]:
             {"A9999": _NO_RECORD},
             "there is no record 'A9999'",
         ),
+        (
+            "How many miles are 5 kilometers?",
+            {"5": "3.1069 miles"},
+            "5 kilometers are 3.1069 miles.",
+        ),
+        ("And 12?", {"12": "7.4565 miles"}, "12 kilometers are 7.4565 miles."),
         ("Write me a poem.", {}, "Sorry"),
         ("Thanks!", {}, "welcome"),
     ]
@@ -72,7 +78,7 @@ def run(steps: Sequence[Step], answer: Answer) -> Iterator[tuple[str, bool]]:
                 }
             )
             for name, arguments in calls:
-                argument = next(iter(arguments.values()), "")
+                argument = str(next(iter(arguments.values()), ""))
                 result = results.get(argument, '{"error": "unexpected call"}')
                 messages.append({"role": "tool", "content": result})
                 yield f"  {name} {json.dumps(arguments)} -> {result}", argument in results
