@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.domain.machine import Failed, advance
 from orchestrator.domain.runs import RunError
-from orchestrator.rpc.pb.fleet.v1 import dead_letters_pb2, runs_pb2
+from orchestrator.rpc.pb.fleet.v1 import dead_letters_pb2, runs_pb2, sessions_pb2
 from tests.orchestrator.adapters.state.given import claim_one
 from tests.orchestrator.rpc.given import Fleet, refusal
 
@@ -99,6 +99,41 @@ async def test_a_redrive_that_was_cut_off_before_its_end_starts_no_second_run(
     again = await redriven(fleet, entry)
     assert (again.run.run_id, again.deduplicated) == (run.run_id, True)
     assert not (await listed(fleet)).entries
+
+
+async def test_a_redrive_after_the_redrive_returns_the_same_run(fleet: Fleet) -> None:
+    await buried(fleet)
+    (entry,) = (await listed(fleet)).entries
+    first = await redriven(fleet, entry)
+    again = await redriven(fleet, entry)
+    assert (again.run.run_id, again.deduplicated) == (first.run.run_id, True)
+    assert len((await fleet.runs.ListRuns(runs_pb2.ListRunsRequest())).runs) == 2
+
+
+async def test_an_entry_that_was_purged_can_not_be_redriven(fleet: Fleet) -> None:
+    first = await buried(fleet)
+    (entry,) = (await listed(fleet)).entries
+    busy = runs_pb2.StartRunRequest(request_id="r2", input="hi", session_id=first.session_id)
+    await fleet.runs.StartRun(busy)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await redriven(fleet, entry)  # refused: what it began must not look like a run
+    await purged(fleet, all=True)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await redriven(fleet, entry)
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_entry_whose_new_run_was_deleted_is_not_found(fleet: Fleet) -> None:
+    await buried(fleet)
+    (entry,) = (await listed(fleet)).entries
+    again = await redriven(fleet, entry)
+    await fleet.runs.CancelRun(runs_pb2.CancelRunRequest(run_id=again.run.run_id))
+    await fleet.sessions.DeleteSession(
+        sessions_pb2.DeleteSessionRequest(session_id=again.run.session_id)
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await redriven(fleet, entry)
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
 
 
 async def test_an_entry_stays_when_its_session_is_busy(fleet: Fleet) -> None:
