@@ -60,6 +60,9 @@ class Agents:
 
     async def list(self, tenant: str, *, page_size: int, page_token: str) -> Page[Agent]:
         limit = limits.page(page_size, page_token)
+        if not page_token:
+            for name in self._builtin:
+                await self.get(tenant, name)  # stores it, so that it is listed
         return await within_a_message(
             lambda n: self._store.list(tenant, limit=n, token=page_token), limit
         )

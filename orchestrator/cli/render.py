@@ -30,6 +30,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def shortened(text: str, chars: int = 60) -> str:
+    """The text printable, cut to so many characters."""
+    shown = printable(text)
+    return shown if len(shown) <= chars else shown[: chars - 1] + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def dim(text: str) -> str:
     return click.style(text, dim=True)
 
@@ -91,8 +102,9 @@ def usage_line(run: runs_pb2.Run) -> str:
     )
     usage = run.usage
     return (
-        f"{models} · {len(run.steps)} steps · {usage.prompt_tokens} + {usage.completion_tokens} "
-        f"tokens · {money(usage.cost_micros)} · {took} ms"
+        f"{models} · {counted(len(run.steps), 'step')} · "
+        f"{usage.prompt_tokens} + {usage.completion_tokens} tokens · "
+        f"{money(usage.cost_micros)} · {took} ms"
     )
 
 
