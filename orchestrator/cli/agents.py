@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
-from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
+from orchestrator.cli.agent_file import read_agent, written
 from orchestrator.cli.connection import address_option, call
 from orchestrator.cli.listing import json_lines_option, limit_option, show_list
 from orchestrator.cli.render import dim, one_line, shortened
@@ -88,8 +85,7 @@ def show(*, name: str, as_json: bool, address: str | None) -> None:
             dim(f"{agent.name}@{agent.version}, stored {agent.create_time.ToJsonString()}"),
             err=True,
         )
-        fields = MessageToDict(agent.spec, preserving_proto_field_name=True)
-        click.echo(_readable({"name": agent.name, **fields}))
+        click.echo(written(agent))
         return 0
 
     call(address, work)
@@ -119,37 +115,3 @@ def apply(file: Path, address: str | None) -> None:
         return 0
 
     call(address, work)
-
-
-def _readable(fields: dict[str, Any]) -> str:
-    """JSON with letters as they are, and what would move the cursor escaped."""
-    text = json.dumps(fields, indent=2, ensure_ascii=False)
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
-
-
-def read_agent(file: Path) -> tuple[str, agents_pb2.AgentSpec]:
-    """Returns the name and the spec that the file holds.
-
-    Raises:
-        click.UsageError: it is no JSON or TOML, or no agent.
-    """
-    fields = _fields(file)
-    name = fields.pop("name", None)
-    if not isinstance(name, str) or not name:
-        raise click.UsageError(f'{file}: an agent needs a name, such as name = "clerk"')
-    try:
-        return name, ParseDict(fields, agents_pb2.AgentSpec())
-    except ParseError as error:
-        raise click.UsageError(f"{file}: {error}") from None
-
-
-def _fields(file: Path) -> dict[str, Any]:
-    try:
-        text = file.read_text("utf-8")
-        fields = tomllib.loads(text) if file.suffix == ".toml" else json.loads(text)
-    except ValueError as error:
-        kind = "TOML" if file.suffix == ".toml" else "JSON"
-        raise click.UsageError(f"{file} is not {kind}: {error}") from None
-    if not isinstance(fields, dict):
-        raise click.UsageError(f"{file}: one object is needed, with name, system_prompt, tools, …")
-    return fields
