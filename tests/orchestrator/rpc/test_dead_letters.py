@@ -121,6 +121,14 @@ async def test_an_entry_that_was_purged_can_not_be_redriven(fleet: Fleet) -> Non
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await redriven(fleet, entry)
     assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+    assert entry.entry_id in refusal(error.value).message
+
+
+async def test_a_run_that_only_has_the_request_id_of_a_redrive_is_none(fleet: Fleet) -> None:
+    await fleet.runs.StartRun(runs_pb2.StartRunRequest(request_id="redrive:mine", input="hi"))
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await redriven(fleet, Entry(entry_id="mine"))
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
 
 
 async def test_an_entry_whose_new_run_was_deleted_is_not_found(fleet: Fleet) -> None:
@@ -134,6 +142,7 @@ async def test_an_entry_whose_new_run_was_deleted_is_not_found(fleet: Fleet) -> 
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await redriven(fleet, entry)
     assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+    assert entry.entry_id in refusal(error.value).message
 
 
 async def test_an_entry_stays_when_its_session_is_busy(fleet: Fleet) -> None:
