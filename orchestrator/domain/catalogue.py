@@ -18,6 +18,15 @@ class Provider(StrEnum):
 class Capability(StrEnum):
     CHAT = "chat"
     TOOLS = "tools"
+    STRUCTURED = "structured"  # its engine can be held to a JSON Schema
+
+
+class StructuredFormat(StrEnum):
+    """The sampling parameter in which an engine takes a schema, by vLLM's names."""
+
+    STRUCTURED_OUTPUTS = "structured_outputs"
+    GUIDED_DECODING = "guided_decoding"
+    GUIDED_JSON = "guided_json"
 
 
 class ModelEntry(Value):
@@ -37,6 +46,11 @@ class ModelEntry(Value):
     output_price: int = Field(default=0, ge=0)
     quality: Mapping[str, float] = Field(default_factory=dict)
     tool_format: str = "hermes"
+    structured_format: StructuredFormat = StructuredFormat.STRUCTURED_OUTPUTS
+
+    @property
+    def constrains(self) -> bool:
+        return Capability.STRUCTURED in self.capabilities
 
     @property
     def served_as(self) -> str:
