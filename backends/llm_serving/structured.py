@@ -55,9 +55,7 @@ def _parse_object(name: str, value: object) -> list[StructuredOutput]:
             )
     fixed = value.get(_FIXED_SPACE) or False
     if not isinstance(fixed, bool):
-        raise InvalidRequest(
-            f"sampling_parameters: '{name}.{_FIXED_SPACE}' must be true or false"
-        )
+        raise InvalidRequest(f"sampling_parameters: '{name}.{_FIXED_SPACE}' must be true or false")
     return [replace(one, fixed_space=fixed) for one in asked]
 
 

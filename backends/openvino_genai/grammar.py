@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from backends.llm_serving.errors import InvalidRequest
 from backends.llm_serving.structured import StructuredOutput
-from backends.openvino_genai.json_grammar import JsonGrammar, literal
+from backends.openvino_genai.json_grammar import JsonGrammar
+from backends.openvino_genai.literals import literal
 from backends.openvino_genai.regex_grammar import regex_rule
 
 

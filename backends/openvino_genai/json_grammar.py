@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from backends.llm_serving.errors import InvalidRequest
 from backends.openvino_genai.integer_range import integer_range
+from backends.openvino_genai.literals import literal
 from backends.openvino_genai.regex_grammar import regex_rule
 
 MAX_RULES = 2000
@@ -52,13 +53,6 @@ _BASE = {
 }
 
 _FIXED_SPACE = {"ws": '""', "sp": '" "'}
-
-
-def literal(text: str) -> str:
-    escaped = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 32 else "\\" + c if c in '"\\' else c for c in text
-    )
-    return f'"{escaped}"'
 
 
 class JsonGrammar:

@@ -77,7 +77,7 @@ class _Writer:
         if node is True:
             node = {}
         if not isinstance(node, Mapping):
-            raise BadOutputSchema(at, "a schema has to be an object, such as {\"type\": \"string\"}")
+            raise BadOutputSchema(at, 'a schema has to be an object, such as {"type": "string"}')
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise BadOutputSchema(
@@ -135,7 +135,7 @@ class _Writer:
         kinds = node.get("type", ())
         kinds = [kinds] if isinstance(kinds, str) else list(kinds)
         if not kinds:
-            raise BadOutputSchema(at, f"it needs a \"type\": {', '.join(_COMPILED)}")
+            raise BadOutputSchema(at, f'it needs a "type": {", ".join(_COMPILED)}')
         taken = frozenset().union(
             *(_COMPILED[kind] | _CHECKED.get(kind, frozenset()) for kind in kinds)
         )
@@ -312,4 +312,3 @@ def _longest_of(kind: str, node: Mapping[str, Any]) -> int:
             return _NUMBER_CHARS
         case _:
             return len("false")
-

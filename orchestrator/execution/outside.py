@@ -35,9 +35,7 @@ def what_is_wrong(spec: AgentSpec, call: ToolCall) -> str | None:
     if schema is None:
         return None
     try:
-        wrong = errors(
-            _unpatterned(schema), parsed(call.arguments_json), most_checks=MAX_CHECKS
-        )
+        wrong = errors(_unpatterned(schema), parsed(call.arguments_json), most_checks=MAX_CHECKS)
     except BadArguments as bad:
         return str(bad)
     except (TooMuch, RecursionError, Unresolvable):

@@ -171,9 +171,7 @@ class StepHandler:
                     raise
                 raise _GivenUp(error.reason, error.message) from None
 
-    async def _infer(
-        self, step: _Step, turn: Turn, entry: ModelEntry, emitter: Emitter
-    ) -> _Answer:
+    async def _infer(self, step: _Step, turn: Turn, entry: ModelEntry, emitter: Emitter) -> _Answer:
         text: list[str] = []
         calls: list[ToolCall] = []
         finished: ChatFinished | None = None

@@ -54,9 +54,7 @@ class InvalidOutput(Exception):
 class Structured:
     """The turns of one step of a run that has an output schema."""
 
-    def __init__(
-        self, schema_json: str, entry: ModelEntry, tools: tuple[ToolSchema, ...]
-    ) -> None:
+    def __init__(self, schema_json: str, entry: ModelEntry, tools: tuple[ToolSchema, ...]) -> None:
         self._schema = json.loads(schema_json)
         self._entry = entry
         self._tools = tools
