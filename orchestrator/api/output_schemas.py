@@ -37,8 +37,10 @@ def _parsed(text: str, field: str) -> dict[str, Any]:
     try:
         schema = json.loads(text)
         json.dumps(schema, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise _wrong(field, f"is not JSON: {error}") from error
+    except RecursionError as error:
+        raise _wrong(field, "is nested too deep") from error
     if not isinstance(schema, dict):
         raise _wrong(field, f"is a JSON {type(schema).__name__}: it has to be an object")
     return schema

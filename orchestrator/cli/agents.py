@@ -32,7 +32,8 @@ def apply(file: Path, address: str | None) -> None:
     tools = ["lookup"]
     policy = { preference = "PREFERENCE_BEST" }
 
-    The fields are those of fleet.v1.AgentSpec. The same content again changes nothing.
+    The fields are those of fleet.v1.AgentSpec; output_schema may be a table instead of
+    output_schema_json. The same content again changes nothing.
     """
     name, spec = read_agent(file)
 
@@ -54,6 +55,9 @@ def read_agent(file: Path) -> tuple[str, agents_pb2.AgentSpec]:
     name = fields.pop("name", None)
     if not isinstance(name, str) or not name:
         raise click.UsageError(f'{file}: an agent needs a name, such as name = "clerk"')
+    schema = fields.pop("output_schema", None)
+    if schema is not None:
+        fields["output_schema_json"] = json.dumps(schema, ensure_ascii=False)
     try:
         return name, ParseDict(fields, agents_pb2.AgentSpec())
     except ParseError as error:

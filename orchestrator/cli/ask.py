@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import aclosing
+from pathlib import Path
 
 import click
 
@@ -20,11 +21,23 @@ from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 @click.argument("question")
 @click.option("--session", default="", help="Go on with this session. Default: a new one.")
 @click.option("--agent", default="", help="name or name@version. Default: assistant.")
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A JSON Schema: the answer is JSON that fits it. Default: the agent's, if it has one.",
+)
 @click.option("--request-id", default="", help="Asked twice with the same id, it runs once.")
 @click.option("--json", "as_json", is_flag=True, help="Print every event, one JSON object a line.")
 @address_option
 def ask(
-    *, question: str, session: str, agent: str, request_id: str, as_json: bool, address: str | None
+    *,
+    question: str,
+    session: str,
+    agent: str,
+    schema: Path | None,
+    request_id: str,
+    as_json: bool,
+    address: str | None,
 ) -> None:
     """Ask an agent and stream its answer.
 
@@ -32,21 +45,34 @@ def ask(
     fleet ask "What is 437 * 12?"
     fleet ask "and twice that?" --session ses_0a_01jd…
     fleet ask "Where is order A1042?" --json | jq .payload
+    fleet ask "Where is order A1042?" --schema order.json | jq .status
 
-    The answer goes to standard output, tool calls and figures to standard error.
+    The answer goes to standard output, tool calls and figures to standard error. With a
+    schema it is one line of JSON, at the end.
 
     What needs approval or a reply is asked at the terminal. Without one (or with --json) it
     is printed with the commands that answer it, and the exit code is 4; the run waits.
     Ctrl-C cancels the run; a second one leaves at once.
     """
     request = runs_pb2.StartRunRequest(
-        request_id=request_id, session_id=session, agent=agent, input=question
+        request_id=request_id,
+        session_id=session,
+        agent=agent,
+        input=question,
+        output_schema_json=_text_of(schema) if schema else "",
     )
 
     async def work(client: FleetClient) -> int:
         return await _Question(client, request, as_json=as_json, address=address).follow()
 
     call(address, work)
+
+
+def _text_of(schema: Path) -> str:
+    try:
+        return schema.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{schema} can't be read as text: {error}") from None
 
 
 class _Question:
