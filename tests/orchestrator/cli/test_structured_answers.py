@@ -16,8 +16,14 @@ SCHEMA = '{"type": "object", "properties": {"total": {"type": "integer"}}}'
 async def finish(fleet: Fleet) -> str:
     """Answers the next run as a worker does; returns the schema that it has."""
     step = await claim(fleet.state)
-    void = [TextDelta(text="It is two."), StepRestarted(reason="INVALID_OUTPUT")]
-    await fleet.state.runs.emit(step.lease, [*void, TextDelta(text='{"total": 2}')])
+    await fleet.state.runs.emit(
+        step.lease,
+        [
+            TextDelta(text="It is two."),
+            StepRestarted(reason="INVALID_OUTPUT"),
+            TextDelta(text='{"total": 2}'),
+        ],
+    )
     await fleet.state.runs.commit(step, answer(step, '{"total":2}'))
     return step.run.output_schema_json
 

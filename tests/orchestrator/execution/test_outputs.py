@@ -45,7 +45,7 @@ def test_a_fitting_answer_becomes_one_line_in_one_form(text: str, canonical: str
     ],
 )
 def test_what_does_not_fit_is_told_why(text: str, why: str) -> None:
-    with pytest.raises(BadOutput) as refused:  # noqa: PT011
+    with pytest.raises(BadOutput) as refused:
         read_output(ORDER, text)
     assert why in str(refused.value)
     assert len(str(refused.value)) < 500
