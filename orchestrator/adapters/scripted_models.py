@@ -173,7 +173,7 @@ class _Playing:
         try:
             pieces = parse()
         except MalformedToolCall as malformed:
-            raise MalformedToolCall(malformed.detail, self._usage) from None
+            raise MalformedToolCall(malformed.detail, self._usage, self._text) from None
         self._called = self._called or any(isinstance(piece, ToolCallChunk) for piece in pieces)
         return pieces
 

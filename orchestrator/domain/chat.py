@@ -74,9 +74,13 @@ ChatChunk = TextChunk | ToolCallChunk | ChatFinished
 
 
 class MalformedToolCall(Exception):
-    """The model began a tool call that can't be read: a signal to the step, not to a caller."""
+    """The model began a tool call that can't be read: a signal to the step, not to a caller.
 
-    def __init__(self, detail: str, usage: Usage) -> None:
+    `said` is the whole answer up to there, with the call.
+    """
+
+    def __init__(self, detail: str, usage: Usage, said: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
         self.usage = usage
+        self.said = said

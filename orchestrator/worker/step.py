@@ -34,6 +34,8 @@ from orchestrator.ports.tools import ToolRegistry
 from orchestrator.worker.choice import ModelChoice
 from orchestrator.worker.context import assemble, excess_chars, fit
 from orchestrator.worker.emitter import Emitter
+from orchestrator.worker.malformed import REASON as MALFORMED
+from orchestrator.worker.malformed import asked_again
 from orchestrator.worker.offer import Offer
 from orchestrator.worker.structured import InvalidOutput, Structured, Turn
 
@@ -112,10 +114,6 @@ class StepHandler:
         route_ms = (time.perf_counter() - began) * 1000
         try:
             answer = await self._answer(step, entry, emitter)
-        except MalformedToolCall as malformed:
-            failed = _malformed(malformed, entry, step)
-            await commit(self._runs, claim, failed, emitted=await emitter.rest())
-            return
         except (_GivenUp, InvalidOutput) as ended:
             reason = ended.reason if isinstance(ended, _GivenUp) else "INVALID_OUTPUT"
             failed = Failed(RunError(reason=reason, message=str(ended)), step.spent)
@@ -142,7 +140,13 @@ class StepHandler:
         structured = Structured(schema, entry, step.tools) if schema else None
         turn = structured.first() if structured else Turn(tools=step.tools)
         while True:
-            answer = await self._fitted(step, turn, entry, emitter)
+            try:
+                answer = await self._fitted(step, turn, entry, emitter)
+            except MalformedToolCall as malformed:
+                step.blame(malformed, entry)
+                turn = asked_again(turn, malformed)
+                emitter.put(StepRestarted(reason=f"{MALFORMED}: {malformed.detail}"))
+                continue
             step.spend(answer.finished.usage, entry)
             if structured is None or answer.calls:
                 return answer
@@ -224,6 +228,7 @@ class _Step:
         self.messages = self._whole = messages
         self.tools: tuple[ToolSchema, ...] = ()
         self.spent = Usage()
+        self._blamed = False
         self._excess = 0
 
     def spend(self, usage: Usage, entry: ModelEntry) -> None:
@@ -234,23 +239,29 @@ class _Step:
         run = self.claim.run
         return left_of(run.model_copy(update={"usage": run.usage + self.spent}), entry)
 
+    def blame(self, malformed: MalformedToolCall, entry: ModelEntry) -> None:
+        """Counts an answer that has a malformed call.
+
+        Raises:
+            _GivenUp: it is the step's second, or took all of the budget.
+        """
+        allowance = self.allowance(entry)
+        usage = malformed.usage
+        usage = usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
+        self.spent += usage
+        if allowance.spent_by(usage):
+            raise _GivenUp("BUDGET", f"budget ran out while {entry.name} wrote a tool call")
+        if self._blamed:
+            twice = f"{entry.name} wrote a tool call that can't be read, and so again when told"
+            raise _GivenUp(MALFORMED, f"{twice}: {malformed.detail}")
+        self._blamed = True
+
     def shorten(self, error: InvalidInput) -> bool:
         """Leaves more out after the model refused the length; False when nothing more may go."""
         before = self.messages
         self._excess += excess_chars(before, error)
         self.messages = fit(self._whole, self._excess)
         return self.messages != before
-
-
-def _malformed(malformed: MalformedToolCall, entry: ModelEntry, step: _Step) -> Failed:
-    allowance, usage = step.allowance(entry), malformed.usage
-    usage = usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
-    step.spend(usage, entry)
-    if allowance.spent_by(usage):
-        said = f"budget ran out while {entry.name} wrote a tool call"
-        return Failed(RunError(reason="BUDGET", message=said), step.spent)
-    said = f"{entry.name} wrote a tool call that can't be read: {malformed.detail}"
-    return Failed(RunError(reason="MALFORMED_TOOL_CALL", message=said), step.spent)
 
 
 def _numbered(claim: Claim, calls: list[ToolCall]) -> tuple[ToolCall, ...]:
