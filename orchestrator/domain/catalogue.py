@@ -29,6 +29,15 @@ class StructuredFormat(StrEnum):
     GUIDED_JSON = "guided_json"
 
 
+class ToolCallFormat(StrEnum):
+    """How a model writes its tool calls."""
+
+    HERMES = "hermes"
+    JSON = "json"
+    LLAMA3_JSON = "llama3_json"
+    MISTRAL = "mistral"
+
+
 class ModelEntry(Value):
     """One model. Prices are in millionths of the currency per million tokens.
 
@@ -45,7 +54,7 @@ class ModelEntry(Value):
     input_price: int = Field(default=0, ge=0)
     output_price: int = Field(default=0, ge=0)
     quality: Mapping[str, float] = Field(default_factory=dict)
-    tool_format: str = "hermes"
+    tool_format: ToolCallFormat = ToolCallFormat.HERMES
     structured_format: StructuredFormat = StructuredFormat.STRUCTURED_OUTPUTS
 
     @property

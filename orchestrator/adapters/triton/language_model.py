@@ -18,9 +18,10 @@ from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, Malfo
 from orchestrator.domain.errors import FleetError, InvalidInput
 from orchestrator.domain.output_schema import held_to
 from orchestrator.ports.models import LanguageModel
-from orchestrator.tool_calls import parser_for
+from orchestrator.tool_calls import format_named
 from orchestrator.tool_calls.call_ids import numbered
 from orchestrator.tool_calls.plain_text import PlainText
+from orchestrator.tool_calls.writing import for_template
 
 PROMPT_MODEL = "chat_prompt"
 
@@ -64,7 +65,8 @@ class TritonLanguageModel(LanguageModel):
         max_tokens = _new_tokens(entry, request, prompt.tokens)
         prompted = first = self._clock()
         sampling = _sampling(entry, request, max_tokens)
-        parser = PlainText() if request.output else parser_for(entry.tool_format, numbered())
+        form = format_named(entry.tool_format)
+        parser = PlainText() if request.output else form.parser(numbered())
         answer = Answer(entry.name, parser, prompt_tokens=prompt.tokens)
         stream = self._connection.stream(
             _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
@@ -108,9 +110,10 @@ class TritonLanguageModel(LanguageModel):
         return entry
 
     async def _render(self, entry: ModelEntry, request: ChatRequest, sent: list[str]) -> _Prompt:
+        messages = for_template(request.messages, format_named(entry.tool_format))
         inputs = {
             "MODEL": entry.served_as,
-            "MESSAGES": conversation.messages_json(request.messages),
+            "MESSAGES": conversation.messages_json(messages),
             "TOOLS": conversation.tools_json(request.tools),
         }
         tensors = [texts(name, [value], 1, 1) for name, value in inputs.items()]
@@ -144,12 +147,14 @@ def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> 
 
 
 def _sampling(entry: ModelEntry, request: ChatRequest, max_tokens: int) -> str:
-    sampling, held = request.sampling, dict[str, Any]()
+    sampling, more = request.sampling, dict[str, Any]()
     if request.output is not None and entry.constrains:
         schema = held_to(request.output, tokens=max_tokens)
-        held = conversation.held_to_schema(schema, entry.structured_format)
+        more = conversation.held_to_schema(schema, entry.structured_format)
         sampling = sampling.model_copy(update={"stop": ()})  # one may be part of the JSON
-    return conversation.sampling_json(sampling, max_tokens=max_tokens, **held)
+    if request.output is None and request.tools and format_named(entry.tool_format).special_marks:
+        more["skip_special_tokens"] = False
+    return conversation.sampling_json(sampling, max_tokens=max_tokens, **more)
 
 
 async def _exhaust(stream: AsyncGenerator[Outputs, None]) -> None:

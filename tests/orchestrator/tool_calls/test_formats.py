@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.domain.catalogue import ToolCallFormat
 from orchestrator.domain.chat import MalformedToolCall, TextChunk
 from orchestrator.domain.errors import InvalidInput
 from orchestrator.tool_calls import FORMATS, parser_for
@@ -166,6 +167,10 @@ def test_a_call_that_goes_on_and_on_is_malformed(
 ) -> None:
     stream = [beginning, *("x" * size for _ in range(0, 32_800, size))]
     assert "longer than 32768" in outcome(tool_format, stream)[2]
+
+
+def test_the_catalogue_knows_the_formats_that_there_are() -> None:
+    assert {each.value for each in ToolCallFormat} == FORMATS.keys()
 
 
 def test_a_format_nobody_knows_is_refused_by_name() -> None:

@@ -11,7 +11,12 @@ from typing import Any
 
 from orchestrator.domain.agents import Sampling
 from orchestrator.domain.allowance import UNLIMITED, Allowance
-from orchestrator.domain.catalogue import Capability, ModelEntry, StructuredFormat
+from orchestrator.domain.catalogue import (
+    Capability,
+    ModelEntry,
+    StructuredFormat,
+    ToolCallFormat,
+)
 from orchestrator.domain.chat import ChatChunk, ChatRequest, TextChunk, ToolSchema
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.output_schema import OutputShape
@@ -19,6 +24,12 @@ from orchestrator.ports.models import LanguageModel
 
 CATALOGUE = {
     "echo": ModelEntry(name="echo", model="echo_llm", context_tokens=100, max_new_tokens=64),
+    "echo_llama": ModelEntry(
+        name="echo_llama", model="echo_llm", tool_format=ToolCallFormat.LLAMA3_JSON
+    ),
+    "echo_mistral": ModelEntry(
+        name="echo_mistral", model="echo_llm", tool_format=ToolCallFormat.MISTRAL
+    ),
     "absent": ModelEntry(name="absent", model="absent_llm"),
 }
 for form in StructuredFormat:
