@@ -169,6 +169,31 @@ def test_a_call_that_goes_on_and_on_is_malformed(
     assert "longer than 32768" in outcome(tool_format, stream)[2]
 
 
+@pytest.mark.parametrize(
+    ("tool_format", "before", "after"),
+    [
+        ("hermes", "<tool_call>", "</tool_call>"),
+        ("llama3_json", "", ""),
+        ("llama3_json", "<|python_tag|>", ";"),
+        ("mistral", "[TOOL_CALLS] [", "]"),
+        ("json", "```json\n", "\n```"),
+    ],
+)
+@pytest.mark.parametrize("size", [32_768, 32_769])
+def test_the_longest_call_is_the_same_however_the_stream_is_cut(
+    tool_format: str, before: str, after: str, size: int
+) -> None:
+    body = '{"name": "x", "arguments": {"a": "%s"}}'
+    answer = before + body % ("y" * (size - len(body) + 2)) + after
+    text, calls, malformed = outcome(tool_format, [answer])
+    assert (text, len(calls), bool(malformed)) == (
+        "",
+        *((1, False) if size == 32_768 else (0, True)),
+    )
+    pieces = [answer[at : at + 1_000] for at in range(0, len(answer), 1_000)]
+    assert outcome(tool_format, pieces) == (text, calls, malformed)
+
+
 def test_the_catalogue_knows_the_formats_that_there_are() -> None:
     assert {each.value for each in ToolCallFormat} == FORMATS.keys()
 

@@ -109,6 +109,7 @@ async def test_a_budget_that_the_malformed_call_used_up_ends_the_run() -> None:
         asked = len(fleet.model.requests)
     assert ended.error is not None
     assert ended.error.reason == "BUDGET"
+    assert "while small wrote a tool call" in ended.error.message
     assert (asked, ended.usage.tokens) == (1, budget.max_tokens)
 
 
