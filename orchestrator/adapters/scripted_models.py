@@ -31,7 +31,8 @@ from orchestrator.domain.runs import Usage
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
 from orchestrator.tool_calls import parser_for
 from orchestrator.tool_calls.call_ids import numbered
-from orchestrator.tool_calls.parser import Piece
+from orchestrator.tool_calls.parser import Piece, ToolCallParser
+from orchestrator.tool_calls.plain_text import PlainText
 
 Cue = str | asyncio.Event | Exception | FinishReason
 """A text is streamed, an event waited for, an exception raised; a finish reason ends the turn."""
@@ -138,7 +139,10 @@ class _Playing:
     """The answer so far."""
 
     def __init__(self, tool_format: str, request: ChatRequest) -> None:
-        self._parser = parser_for(tool_format, numbered())
+        # As an engine that can't be held to a schema.
+        self._parser: ToolCallParser = (
+            PlainText() if request.output else parser_for(tool_format, numbered())
+        )
         self._prompt_tokens = _prompt_tokens(request)
         self._text = ""
         self._called = False
@@ -169,7 +173,7 @@ class _Playing:
         try:
             pieces = parse()
         except MalformedToolCall as malformed:
-            raise MalformedToolCall(malformed.detail, self._usage) from None
+            raise MalformedToolCall(malformed.detail, self._usage, self._text) from None
         self._called = self._called or any(isinstance(piece, ToolCallChunk) for piece in pieces)
         return pieces
 

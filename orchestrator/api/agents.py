@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from orchestrator.api import limits
 from orchestrator.api.abilities import check_abilities
+from orchestrator.api.output_schemas import check_output_schema
 from orchestrator.api.pages import within_a_message
 from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Catalogue
@@ -42,6 +43,10 @@ class Agents:
         self._check(spec)
         # Off the loop: a second's work for the largest schemas.
         await asyncio.to_thread(check_abilities, spec, known=self._tools.specs())
+        if spec.output_schema_json:
+            await asyncio.to_thread(
+                check_output_schema, spec.output_schema_json, "spec.output_schema_json"
+            )
         for field, references in (("agents", spec.agents), ("handovers", spec.handovers)):
             for i, reference in enumerate(references):
                 await self._check_exists(tenant, reference, f"spec.{field}[{i}]", but=name)

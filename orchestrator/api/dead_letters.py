@@ -105,6 +105,7 @@ def _as_before(failed: Run, entry_id: str) -> StartRun:
         timeout_ms=failed.timeout_ms,
         priority=failed.priority,
         labels={**failed.labels, REDRIVE_OF: failed.run_id},
+        output_schema_json=failed.output_schema_json,
     )
 
 

@@ -29,6 +29,9 @@ def read_agent(file: Path) -> tuple[str, agents_pb2.AgentSpec]:
     name = fields.pop("name", None)
     if not isinstance(name, str) or not name:
         raise click.UsageError(f'{file}: an agent needs a name, such as name = "clerk"')
+    schema = fields.pop("output_schema", None)
+    if schema is not None:
+        fields["output_schema_json"] = json.dumps(schema, ensure_ascii=False)
     for problem in _problems(fields, agents_pb2.AgentSpec.DESCRIPTOR, ""):
         raise click.UsageError(f"{file}: {problem}")
     try:
@@ -41,6 +44,8 @@ def written(agent: agents_pb2.Agent) -> str:
     """JSON that `read_agent` reads, with letters as they are; what moves a cursor is escaped."""
     fields = MessageToDict(agent.spec, preserving_proto_field_name=True)
     said = {name: value for name, value in fields.items() if value}  # no empty sampling, budget
+    if schema := said.pop("output_schema_json", None):
+        said["output_schema"] = json.loads(schema)
     text = json.dumps({"name": agent.name, **said}, indent=2, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 

@@ -105,7 +105,8 @@ def apply(file: Path, address: str | None) -> None:
     tools = ["lookup"]
     policy = { preference = "PREFERENCE_BEST" }
 
-    The fields are those of fleet.v1.AgentSpec. The same content again changes nothing.
+    The fields are those of fleet.v1.AgentSpec; output_schema may be a table instead of
+    output_schema_json. The same content again changes nothing.
     """
     name, spec = read_agent(file)
 

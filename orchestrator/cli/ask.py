@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from contextlib import aclosing
+from pathlib import Path
 
 import click
 
@@ -61,6 +62,12 @@ from orchestrator.rpc.pb.fleet.v1 import agents_pb2, runs_pb2
     metavar="AMOUNT",
     help="Its budget in the catalogue's currency, such as 0.002.",
 )
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A JSON Schema: the answer is JSON that fits it. Default: the agent's, if it has one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every event, one JSON object a line.")
 @address_option
 def ask(
@@ -74,6 +81,7 @@ def ask(
     max_steps: int,
     max_tokens: int,
     max_cost_micros: int,
+    schema: Path | None,
     as_json: bool,
     address: str | None,
 ) -> None:
@@ -85,8 +93,10 @@ def ask(
     fleet ask "and in euros?" --session ses_0a_01jd… --when-busy enqueue
     fleet ask "Where is order A1042?" --timeout 30 --max-cost 0.002
     fleet ask "Where is order A1042?" --json | jq .finished
+    fleet ask "Where is order A1042?" --schema order.json | jq .status
 
-    The answer goes to standard output, tool calls and figures to standard error.
+    The answer goes to standard output, tool calls and figures to standard error. With a
+    schema it is one line of JSON, at the end.
 
     What needs approval or a reply is asked at the terminal. Without one (or with --json) it
     is printed with the commands that answer it, and the exit code is 4; the run waits.
@@ -101,6 +111,7 @@ def ask(
         budget=agents_pb2.Budget(
             max_steps=max_steps, max_tokens=max_tokens, max_cost_micros=max_cost_micros
         ),
+        output_schema_json=_text_of(schema) if schema else "",
     )
     if timeout_ms:
         request.timeout.FromMilliseconds(timeout_ms)
@@ -115,6 +126,13 @@ def ask(
             raise CallError(error.code, advice, error.reason) from None
 
     call(address, work)
+
+
+def _text_of(schema: Path) -> str:
+    try:
+        return schema.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{schema} can't be read as text: {error}") from None
 
 
 class _Question:

@@ -46,16 +46,19 @@ def dim(text: str) -> str:
 
 
 class EventPrinter:
-    """Prints events as they come: the answer to standard output, the rest to standard error."""
+    """Prints events as they come: the answer to standard output, the rest to standard error.
+
+    The result of a run with an output schema is printed as a whole, once it has been checked.
+    """
 
     def __init__(self) -> None:
         self._in_text = False
+        self._whole = self._shown = False
 
     def show(self, event: runs_pb2.RunEvent) -> None:
         match event.WhichOneof("payload"):
             case "snapshot":
-                if event.snapshot.text:
-                    self._text(event.snapshot.text)
+                self._snapshot(event.snapshot)
             case "route_decided":
                 self._note(f"· {event.route_decided.model}: {event.route_decided.reason}")
             case "text_delta":
@@ -77,9 +80,24 @@ class EventPrinter:
                 what = f"{kind_name(asked.kind)} of {asked.call.name}"
                 self._note(f"‖ waits for {what}: {asked.interrupt_id}", fg="yellow")
             case "finished":
+                self._result(event.finished.result)
                 self.close()
 
+    def _snapshot(self, snapshot: runs_pb2.Snapshot) -> None:
+        self._whole = bool(snapshot.run.output_schema_json)
+        self._result(snapshot.run.result)
+        if snapshot.text:
+            self._text(snapshot.text)
+
+    def _result(self, result: str) -> None:
+        """A run that had ended shows its result in the snapshot, and maybe again at its end."""
+        if self._whole and result and not self._shown:
+            click.echo(result)
+            self._shown = True
+
     def _text(self, text: str) -> None:
+        if self._whole:
+            return
         click.echo(text, nl=False)
         self._in_text = not text.endswith("\n")
 

@@ -10,6 +10,7 @@ from typing import Any
 from orchestrator.domain.agents import Sampling
 from orchestrator.domain.allowance import UNLIMITED, Allowance
 from orchestrator.domain.messages import Message, ToolCall
+from orchestrator.domain.output_schema import OutputShape
 from orchestrator.domain.runs import Usage
 
 
@@ -26,7 +27,8 @@ class ToolSchema:
 class ChatRequest:
     """`model` is the catalogue's name; messages may begin with one of role SYSTEM.
 
-    The answer, with its prompt, stays within `allowance`.
+    The answer, with its prompt, stays within `allowance`. With `output` its text is to be
+    JSON of that shape: no tool calls are read from it, and an engine that can is held to it.
     """
 
     model: str
@@ -34,6 +36,7 @@ class ChatRequest:
     tools: tuple[ToolSchema, ...] = ()
     sampling: Sampling = Sampling()
     allowance: Allowance = UNLIMITED
+    output: OutputShape | None = None
 
 
 class FinishReason(StrEnum):
@@ -71,9 +74,13 @@ ChatChunk = TextChunk | ToolCallChunk | ChatFinished
 
 
 class MalformedToolCall(Exception):
-    """The model began a tool call that can't be read: a signal to the step, not to a caller."""
+    """The model began a tool call that can't be read: a signal to the step, not to a caller.
 
-    def __init__(self, detail: str, usage: Usage) -> None:
+    `said` is the whole answer up to there, with the call.
+    """
+
+    def __init__(self, detail: str, usage: Usage, said: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
         self.usage = usage
+        self.said = said

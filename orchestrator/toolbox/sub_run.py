@@ -104,6 +104,7 @@ class SubRuns:
             timeout_ms=self._timeout_ms(claim, agent),
             priority=run.priority,
             labels={PARENT_LABEL: run.run_id},
+            output_schema_json=agent.spec.output_schema_json,
             parent=Parent(run_id=run.run_id, item_key=claim.lease.item.key, depth=depth),
         )
 

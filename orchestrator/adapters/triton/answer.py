@@ -24,6 +24,7 @@ class Answer:
         # A character's bytes may be spread over two responses.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._usage = Usage(prompt_tokens=prompt_tokens)
+        self._said: list[str] = []
         self._finish = b""
         self._called = False
 
@@ -69,9 +70,12 @@ class Answer:
             self._finish = self._finish if finish in _UNFINISHED else finish
 
     def _parse(self, text: str, *, final: bool) -> list[Piece]:
+        self._said.append(text)
         try:
             pieces = self._parser.feed(text) + (self._parser.close() if final else [])
         except MalformedToolCall as malformed:
-            raise MalformedToolCall(malformed.detail, self._usage) from None
+            cut = ", cut off by its token limit" if self._finish == b"length" else ""
+            said = "".join(self._said)
+            raise MalformedToolCall(malformed.detail + cut, self._usage, said) from None
         self._called = self._called or any(isinstance(piece, ToolCallChunk) for piece in pieces)
         return pieces

@@ -141,6 +141,8 @@ SCHEMAS: list[dict[str, Any]] = [
         "items": False,
     },
     {"type": "object", "properties": {}, "additionalProperties": False},
+    {"enum": ["größe", "é1", "\x7fa", "日本b"]},
+    {"type": "string", "pattern": "^é[äa0]{6}ßa$"},
 ]
 
 

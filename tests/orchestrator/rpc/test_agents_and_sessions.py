@@ -26,6 +26,7 @@ SPEC = agents_pb2.AgentSpec(
     ),
     sampling=agents_pb2.Sampling(temperature=0.5, max_tokens=64, top_p=0.9, stop=["\n"], seed=0),
     budget=agents_pb2.Budget(max_steps=3, max_tokens=1000, max_cost_micros=5),
+    output_schema_json='{"type": "boolean"}',
 )
 SPEC.timeout.FromMilliseconds(1500)
 SPEC.interrupt_timeout.FromSeconds(60)

@@ -67,13 +67,15 @@ async def test_a_redriven_entry_is_a_new_run_as_the_first_was_and_the_entry_goes
     fleet: Fleet,
 ) -> None:
     asked: dict[str, Any] = {"priority": 1, "labels": {f"k{i}": "v" for i in range(32)}}
+    asked["output_schema_json"] = '{"type": "boolean"}'
     first = await buried(fleet, budget={"max_tokens": 7}, **asked)
     (entry,) = (await listed(fleet)).entries
     again = await redriven(fleet, entry)
     assert not again.deduplicated
     run = again.run
     assert run.run_id != first.run_id
-    for field in ("session_id", "agent", "budget", "timeout", "priority"):
+    same = ("session_id", "agent", "budget", "timeout", "priority", "output_schema_json")
+    for field in same:
         assert getattr(run, field) == getattr(first, field)
     assert dict(run.labels) == {**first.labels, "redrive_of": first.run_id}
     assert (await claim_one(fleet.state)).run.input == "hi"
