@@ -8,6 +8,7 @@ from orchestrator.domain.errors import NotFound, StaleLease, VersionConflict
 from orchestrator.domain.events import StateChanged, StepRestarted, TextDelta
 from orchestrator.domain.messages import Role, ToolCall
 from orchestrator.domain.runs import BusyPolicy, RunState
+from orchestrator.domain.snapshot import Progress, fold
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import LeaseState, Limits, State
 from tests.orchestrator.adapters.state.conftest import Open
@@ -112,6 +113,21 @@ async def test_an_expired_lease_is_lost_and_the_step_starts_again(state: State) 
     events = await events_of(state, run.run_id)
     assert isinstance(events[2], StepRestarted)
     assert TextDelta(text="ghost") not in events
+
+
+async def test_a_tool_call_that_runs_again_leaves_the_steps_text_as_it_was(state: State) -> None:
+    run = await submitted(state)
+    claim = await claim_one(state)
+    await state.runs.emit(claim.lease, [TextDelta(text="I will look.")])
+    await state.runs.commit(claim, asks_for_tools(claim, CALLS[:1]))
+    failed = await claim_one(state, WorkKind.TOOL)
+    await state.runs.release(failed.lease)
+    await claim_one(state, WorkKind.TOOL, lease_ms=0)
+    assert await state.runs.reap(limit=10) == 1
+    assert (await claim_one(state, WorkKind.TOOL)).lease.attempt == 3
+    events = await state.feed.read(TENANT, run.run_id, after_seq=0, limit=100)
+    assert not any(isinstance(event.payload, StepRestarted) for event in events)
+    assert fold(Progress(), events).text == "I will look."
 
 
 async def test_a_prolonged_lease_is_not_reaped(state: State) -> None:
