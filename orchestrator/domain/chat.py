@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -22,11 +22,19 @@ class ToolSchema:
     parameters: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class Meter:
+    """What an answer has taken so far, for whoever stops it before `ChatFinished`."""
+
+    usage: Usage = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """`model` is the catalogue's name; messages may begin with one of role SYSTEM.
 
-    The answer, with its prompt, stays within `allowance`.
+    The answer, with its prompt, stays within `allowance`. Who answers writes into `meter`,
+    from when the model is asked on.
     """
 
     model: str
@@ -34,6 +42,7 @@ class ChatRequest:
     tools: tuple[ToolSchema, ...] = ()
     sampling: Sampling = Sampling()
     allowance: Allowance = UNLIMITED
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
 class FinishReason(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from orchestrator.domain.runs import StepRecord
+from orchestrator.domain.runs import StepRecord, Usage
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import TenantLoad
 
@@ -110,19 +110,26 @@ class ExecutionMetrics:
         self._tools.labels(tool, outcome).inc()
 
     def inferred(self, record: StepRecord) -> None:
-        known = self._models.get(record.model)
-        if known is None:
-            known = self._models[record.model] = (
-                self._tokens.labels(record.model, "prompt"),
-                self._tokens.labels(record.model, "completion"),
-                self._cost.labels(record.model),
-                self._ttft.labels(record.model),
-            )
-        prompt, completion, cost, ttft = known
-        prompt.inc(record.usage.prompt_tokens)
-        completion.inc(record.usage.completion_tokens)
-        cost.inc(record.usage.cost_micros)
+        self.used(record.model, record.usage)
+        *_, ttft = self._of_model(record.model)
         ttft.observe(record.ttft_ms / 1000)
+
+    def used(self, model: str, usage: Usage) -> None:
+        prompt, completion, cost, _ = self._of_model(model)
+        prompt.inc(usage.prompt_tokens)
+        completion.inc(usage.completion_tokens)
+        cost.inc(usage.cost_micros)
+
+    def _of_model(self, model: str) -> tuple[Counter, Counter, Counter, Histogram]:
+        known = self._models.get(model)
+        if known is None:
+            known = self._models[model] = (
+                self._tokens.labels(model, "prompt"),
+                self._tokens.labels(model, "completion"),
+                self._cost.labels(model),
+                self._ttft.labels(model),
+            )
+        return known
 
 
 class KindMetrics:

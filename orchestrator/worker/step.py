@@ -14,6 +14,7 @@ from orchestrator.domain.chat import (
     ChatFinished,
     ChatRequest,
     MalformedToolCall,
+    Meter,
     TextChunk,
     ToolCallChunk,
     ToolSchema,
@@ -28,6 +29,7 @@ from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
+from orchestrator.execution.signals import CutShort
 from orchestrator.ports.models import LanguageModel, RequestClassifier
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
@@ -86,8 +88,18 @@ class StepHandler:
         emitter = Emitter(self._runs, claim.lease)
         try:
             await self._until_answered(step, emitter)
+        except asyncio.CancelledError:
+            raise CutShort(self._taken(step)) from None
         finally:
             await emitter.close()
+
+    def _taken(self, step: _Step) -> Usage:
+        taken = Usage()
+        for entry, meter in step.asked:
+            usage = entry.priced(meter.usage)
+            self._metrics.used(entry.name, usage)
+            taken += usage
+        return taken
 
     async def _until_answered(self, step: _Step, emitter: Emitter) -> None:
         give_up = time.monotonic() + self._settings.patience_s
@@ -143,6 +155,7 @@ class StepHandler:
             sampling=step.agent.spec.sampling,
             allowance=allowance,
         )
+        step.asked.append((entry, request.meter))
         try:
             async with aclosing(self._language.chat(request)) as chunks:
                 async for chunk in chunks:
@@ -155,6 +168,7 @@ class StepHandler:
                         case ChatFinished():
                             finished = chunk
         except Unavailable:
+            step.asked.pop()  # nobody pays for what is tried again
             self._choice.shun(entry.name)
             if text:
                 emitter.put(StepRestarted(reason="MODEL_UNAVAILABLE"))
@@ -165,13 +179,17 @@ class StepHandler:
 
 
 class _Step:
-    """What a step is asked: `messages` is what of `_whole` the model has room for."""
+    """What a step is asked: `messages` is what of `_whole` the model has room for.
+
+    `asked`: the models whose answers the step has, or is getting.
+    """
 
     def __init__(self, claim: Claim, agent: Agent, messages: tuple[Message, ...]) -> None:
         self.claim = claim
         self.agent = agent
         self.messages = self._whole = messages
         self.tools: tuple[ToolSchema, ...] = ()
+        self.asked: list[tuple[ModelEntry, Meter]] = []
         self._excess = 0
 
     def shorten(self, error: InvalidInput) -> bool:
@@ -183,8 +201,7 @@ class _Step:
 
 
 def _malformed(malformed: MalformedToolCall, entry: ModelEntry, allowance: Allowance) -> Failed:
-    usage = malformed.usage
-    usage = usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
+    usage = entry.priced(malformed.usage)
     if allowance.spent_by(usage):
         said = f"budget ran out while {entry.name} wrote a tool call"
         return Failed(RunError(reason="BUDGET", message=said), usage)
@@ -201,17 +218,12 @@ def _numbered(claim: Claim, calls: list[ToolCall]) -> tuple[ToolCall, ...]:
 
 
 def _record(claim: Claim, entry: ModelEntry, finished: ChatFinished, route_ms: float) -> StepRecord:
-    usage = finished.usage
     return StepRecord(
         step=claim.lease.item.step,
         attempt=claim.lease.attempt,
         model=entry.name,
         finish_reason=finished.reason.value,
-        usage=Usage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cost_micros=entry.cost_micros(usage),
-        ),
+        usage=entry.priced(finished.usage),
         route_ms=route_ms,
         prompt_ms=finished.prompt_ms,
         ttft_ms=finished.ttft_ms,

@@ -62,7 +62,7 @@ class TritonLanguageModel(LanguageModel):
         prompted = first = self._clock()
         sampling = conversation.sampling_json(request.sampling, max_tokens=max_tokens)
         parser = parser_for(entry.tool_format, numbered())
-        answer = Answer(entry.name, parser, prompt_tokens=prompt.tokens)
+        answer = Answer(entry.name, parser, request.meter, prompt_tokens=prompt.tokens)
         stream = self._connection.stream(
             _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
         )

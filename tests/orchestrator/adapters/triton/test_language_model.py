@@ -218,9 +218,10 @@ async def test_cancelling_the_task_stops_the_engine_and_stays_a_cancellation(
     language_model: TritonLanguageModel, tmp_path: Path
 ) -> None:
     seen, began = tmp_path / "seen", asyncio.Event()
+    request = planned(hold=str(seen))
 
     async def consume() -> None:
-        async with aclosing(language_model.chat(planned(hold=str(seen)))) as chunks:
+        async with aclosing(language_model.chat(request)) as chunks:
             async for _ in chunks:
                 began.set()
 
@@ -231,6 +232,8 @@ async def test_cancelling_the_task_stops_the_engine_and_stays_a_cancellation(
         await task
     await is_written(seen)
     assert seen.read_text() == "cancelled"
+    assert request.meter.usage.prompt_tokens == 9
+    assert request.meter.usage.completion_tokens >= 1
 
 
 async def test_an_answer_past_its_deadline_is_stopped(
