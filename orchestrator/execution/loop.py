@@ -189,7 +189,7 @@ class ClaimLoop:
             return CancelRequested()
         if time.monotonic() >= job.lease_until:  # we were stopped, or the claim took too long
             return HandBack()
-        remaining_s = self._remaining_s(claim)
+        remaining_s = max(0.0, claim.left_ms(int(self._settings.run_timeout_s * 1000)) / 1000)
         job.ends_at = time.monotonic() + remaining_s
         deadline = asyncio.timeout(remaining_s)
         try:
@@ -220,12 +220,6 @@ class ClaimLoop:
         if current is not None and current.cancelling() == 0:  # it came from within the handler
             return self._failed(job.claim, RuntimeError("cancelled from within"))
         raise asyncio.CancelledError from stopped
-
-    def _remaining_s(self, claim: Claim) -> float:
-        # Both times are the store's; no clock of ours is compared with it.
-        run = claim.run
-        limit_ms = run.timeout_ms or self._settings.run_timeout_s * 1000
-        return max(0.0, (run.created_ms + limit_ms + run.paused_ms - claim.now_ms) / 1000)
 
     def _too_late(self, claim: Claim, taken: Usage = Usage()) -> Decision:
         run = claim.run
