@@ -69,8 +69,11 @@ def test_a_probe_that_was_withdrawn_lets_another_go() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += 10.0
-    breaker.withdrawn(admitted(breaker))
-    admitted(breaker)
+    probe = admitted(breaker)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
+    breaker.withdrawn(probe)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Admitted)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
 
 
 def test_a_probe_that_does_not_end_in_its_time_has_failed() -> None:

@@ -136,6 +136,7 @@ async def test_a_prolonged_lease_is_not_reaped(state: State) -> None:
     await state.runs.extend([claim.lease], lease_ms=LONG_MS)
     assert await state.runs.reap(limit=10) == 0
     await state.runs.commit(claim, answer(claim))
+    assert (await state.runs.get(TENANT, claim.run.run_id)).state is RunState.COMPLETED
 
 
 async def test_a_run_out_of_attempts_fails_with_the_reason(open_state: Open) -> None:
@@ -194,6 +195,9 @@ async def test_waiting_for_work_ends_when_work_comes(state: State) -> None:
 
 
 async def test_waiting_for_work_gives_up_in_time(state: State) -> None:
-    await claimed(state)
-    async with asyncio.timeout(10):
-        await state.runs.wait_for_work(WorkKind.TOOL, timeout_s=0.01)
+    await submitted(state)  # work of another kind
+    assert await claimed(state, WorkKind.TOOL) == ()
+    waiting = asyncio.ensure_future(state.runs.wait_for_work(WorkKind.TOOL, timeout_s=0.01))
+    done, _ = await asyncio.wait({waiting}, timeout=10)
+    assert done == {waiting}
+    assert await claimed(state, WorkKind.TOOL) == ()
