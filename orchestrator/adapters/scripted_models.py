@@ -94,6 +94,7 @@ class ScriptedLanguageModel(LanguageModel):
             yield played.finished()
         except (GeneratorExit, asyncio.CancelledError):
             self.stopped += not played.ended
+            request.meter.usage = played.usage
             raise
 
     async def ready(self, model: str) -> bool:
@@ -159,21 +160,21 @@ class _Playing:
     def finished(self) -> ChatFinished:
         self.ended = True
         called = self._called and self.reason is FinishReason.STOP
-        return ChatFinished(FinishReason.TOOL_CALLS if called else self.reason, self._usage)
+        return ChatFinished(FinishReason.TOOL_CALLS if called else self.reason, self.usage)
 
     @property
     def words(self) -> int:
         return len(self._text.split())
 
     @property
-    def _usage(self) -> Usage:
+    def usage(self) -> Usage:
         return Usage(prompt_tokens=self._prompt_tokens, completion_tokens=self.words)
 
     def _checked(self, parse: Callable[[], list[Piece]]) -> list[Piece]:
         try:
             pieces = parse()
         except MalformedToolCall as malformed:
-            raise MalformedToolCall(malformed.detail, self._usage, self._text) from None
+            raise MalformedToolCall(malformed.detail, self.usage, self._text) from None
         self._called = self._called or any(isinstance(piece, ToolCallChunk) for piece in pieces)
         return pieces
 

@@ -70,5 +70,8 @@ class ModelEntry(Value):
         total = usage.prompt_tokens * self.input_price + usage.completion_tokens * self.output_price
         return -(-total // 1_000_000)
 
+    def priced(self, usage: Usage) -> Usage:
+        return usage.model_copy(update={"cost_micros": self.cost_micros(usage)})
+
 
 Catalogue = Mapping[str, ModelEntry]

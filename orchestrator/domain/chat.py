@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -23,12 +23,21 @@ class ToolSchema:
     parameters: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class Meter:
+    """What an answer has taken so far, for whoever stops it before `ChatFinished`."""
+
+    usage: Usage = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """`model` is the catalogue's name; messages may begin with one of role SYSTEM.
 
     The answer, with its prompt, stays within `allowance`. With `output` its text is to be
     JSON of that shape: no tool calls are read from it, and an engine that can is held to it.
+
+    Who answers writes into `meter`, from when the model is asked on.
     """
 
     model: str
@@ -37,6 +46,7 @@ class ChatRequest:
     sampling: Sampling = Sampling()
     allowance: Allowance = UNLIMITED
     output: OutputShape | None = None
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
 class FinishReason(StrEnum):

@@ -14,6 +14,7 @@ from orchestrator.domain.chat import (
     ChatFinished,
     ChatRequest,
     MalformedToolCall,
+    Meter,
     TextChunk,
     ToolCallChunk,
     ToolSchema,
@@ -28,6 +29,7 @@ from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
+from orchestrator.execution.signals import CutShort
 from orchestrator.ports.models import LanguageModel, RequestClassifier
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
@@ -89,8 +91,18 @@ class StepHandler:
         emitter = Emitter(self._runs, claim.lease)
         try:
             await self._until_answered(step, emitter)
+        except asyncio.CancelledError:
+            raise CutShort(self._taken(step)) from None
         finally:
             await emitter.close()
+
+    def _taken(self, step: _Step) -> Usage:
+        taken = Usage()
+        for entry, meter in step.asked:
+            usage = entry.priced(meter.usage)
+            self._metrics.used(entry.name, usage)
+            taken += usage
+        return taken
 
     async def _until_answered(self, step: _Step, emitter: Emitter) -> None:
         give_up = time.monotonic() + self._settings.patience_s
@@ -187,6 +199,7 @@ class StepHandler:
             allowance=step.allowance(entry),
             output=turn.output,
         )
+        step.asked.append((entry, request.meter))
         try:
             async with aclosing(self._language.chat(request)) as chunks:
                 async for chunk in chunks:
@@ -199,6 +212,7 @@ class StepHandler:
                         case ChatFinished():
                             finished = chunk
         except Unavailable:
+            step.asked.pop()  # nobody pays for what is tried again
             self._choice.shun(entry.name)
             if text:
                 emitter.put(StepRestarted(reason="MODEL_UNAVAILABLE"))
@@ -219,7 +233,8 @@ class _GivenUp(Exception):
 class _Step:
     """What a step is asked: `messages` is what of `_whole` the model has room for.
 
-    `spent` is what its answers took so far.
+    `spent` is what its answers took so far; `asked` the models whose answers it has, or is
+    getting.
     """
 
     def __init__(self, claim: Claim, agent: Agent, messages: tuple[Message, ...]) -> None:
@@ -229,10 +244,11 @@ class _Step:
         self.tools: tuple[ToolSchema, ...] = ()
         self.spent = Usage()
         self._blamed = False
+        self.asked: list[tuple[ModelEntry, Meter]] = []
         self._excess = 0
 
     def spend(self, usage: Usage, entry: ModelEntry) -> None:
-        self.spent += usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
+        self.spent += entry.priced(usage)
 
     def allowance(self, entry: ModelEntry) -> Allowance:
         """Raises Exhausted BUDGET: the run has nothing left."""

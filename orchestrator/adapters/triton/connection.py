@@ -120,7 +120,5 @@ class TritonConnection:
     @property
     def _stubs(self) -> Stubs:
         if self._opened is None:
-            raise Unavailable(
-                f"the connection to Triton at {self.url} is closed", reason="MODEL_UNAVAILABLE"
-            )
+            raise Unavailable("the connection to Triton is closed", reason="MODEL_UNAVAILABLE")
         return self._opened

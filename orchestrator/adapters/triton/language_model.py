@@ -67,7 +67,7 @@ class TritonLanguageModel(LanguageModel):
         sampling = _sampling(entry, request, max_tokens)
         form = format_named(entry.tool_format)
         parser = PlainText() if request.output else form.parser(numbered())
-        answer = Answer(entry.name, parser, prompt_tokens=prompt.tokens)
+        answer = Answer(entry.name, parser, request.meter, prompt_tokens=prompt.tokens)
         stream = self._connection.stream(
             _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
         )

@@ -91,7 +91,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """The caller no longer wants the run."""
+    """The caller no longer wants the run. `usage` is what the step took that it stopped."""
+
+    usage: Usage = Usage()
 
 
 Event = (
