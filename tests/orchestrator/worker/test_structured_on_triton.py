@@ -14,6 +14,7 @@ import jsonschema
 
 from orchestrator.adapters.triton import TritonConnection, TritonLanguageModel
 from orchestrator.domain.agents import AgentSpec, Sampling
+from orchestrator.domain.events import ToolCallFinished
 from orchestrator.settings import embedded_catalogue
 from tests.conftest import RunningTriton
 from tests.orchestrator.random_outputs import random_prompt, random_schema
@@ -34,6 +35,24 @@ async def test_random_prompts_and_schemas_are_all_answered_with_what_fits(
             asked = (_asked(fleet, seed, at_once) for seed in range(PROMPTS))
             wrong = [said for said in await asyncio.gather(*asked) if said]
     assert wrong == []
+
+
+async def test_after_a_tool_call_the_answer_is_an_object_too(triton: RunningTriton) -> None:
+    spec = AgentSpec(
+        system_prompt="You are a helpful support desk assistant.",
+        tools=("calculator",),
+        output_schema_json='{"type": "object", "properties": {"said": {"type": "string"}}, '
+        '"required": ["said"]}',
+    )
+    async with TritonConnection(triton.grpc_url) as connection:
+        model = TritonLanguageModel(connection, SMALL)
+        async with working(model, catalogue=SMALL) as fleet:
+            run = await fleet.start("What is 437 * 12?", spec=spec)
+            events = await fleet.events(run)
+            ended = await fleet.now(run)
+    (called,) = [e.payload for e in events if isinstance(e.payload, ToolCallFinished)]
+    assert called.content == "5244"
+    assert json.loads(ended.result).keys() == {"said"}
 
 
 async def _asked(fleet: Fleet, seed: int, at_once: asyncio.Semaphore) -> str:
