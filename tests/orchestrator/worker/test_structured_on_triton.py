@@ -66,7 +66,9 @@ async def _asked(fleet: Fleet, seed: int, at_once: asyncio.Semaphore) -> str:
         output_schema_json=json.dumps(schema),
     )
     async with at_once:
-        run = await fleet.ended(await fleet.start(prompt, spec=spec, agent=f"a{seed}"))
+        run = await fleet.start(prompt, spec=spec, agent=f"a{seed}")
+        await fleet.events(run)
+        run = await fleet.now(run)
     if run.error is not None:
         return f"seed {seed}: {run.error.reason}: {run.error.message} for {json.dumps(schema)}"
     jsonschema.validate(json.loads(run.result), schema)
