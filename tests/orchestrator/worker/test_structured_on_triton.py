@@ -14,6 +14,7 @@ import jsonschema
 
 from orchestrator.adapters.triton import TritonConnection, TritonLanguageModel
 from orchestrator.domain.agents import AgentSpec, Sampling
+from orchestrator.domain.events import ToolCallFinished
 from orchestrator.settings import embedded_catalogue
 from tests.conftest import RunningTriton
 from tests.orchestrator.random_outputs import random_prompt, random_schema
@@ -36,6 +37,24 @@ async def test_random_prompts_and_schemas_are_all_answered_with_what_fits(
     assert wrong == []
 
 
+async def test_after_a_tool_call_the_answer_is_an_object_too(triton: RunningTriton) -> None:
+    spec = AgentSpec(
+        system_prompt="You are a helpful support desk assistant.",
+        tools=("calculator",),
+        output_schema_json='{"type": "object", "properties": {"said": {"type": "string"}}, '
+        '"required": ["said"]}',
+    )
+    async with TritonConnection(triton.grpc_url) as connection:
+        model = TritonLanguageModel(connection, SMALL)
+        async with working(model, catalogue=SMALL) as fleet:
+            run = await fleet.start("What is 437 * 12?", spec=spec)
+            events = await fleet.events(run)
+            ended = await fleet.now(run)
+    (called,) = [e.payload for e in events if isinstance(e.payload, ToolCallFinished)]
+    assert called.content == "5244"
+    assert json.loads(ended.result).keys() == {"said"}
+
+
 async def _asked(fleet: Fleet, seed: int, at_once: asyncio.Semaphore) -> str:
     """Returns what was wrong with the answer; empty: nothing."""
     draw = random.Random(seed)
@@ -47,7 +66,9 @@ async def _asked(fleet: Fleet, seed: int, at_once: asyncio.Semaphore) -> str:
         output_schema_json=json.dumps(schema),
     )
     async with at_once:
-        run = await fleet.ended(await fleet.start(prompt, spec=spec, agent=f"a{seed}"))
+        run = await fleet.start(prompt, spec=spec, agent=f"a{seed}")
+        await fleet.events(run)
+        run = await fleet.now(run)
     if run.error is not None:
         return f"seed {seed}: {run.error.reason}: {run.error.message} for {json.dumps(schema)}"
     jsonschema.validate(json.loads(run.result), schema)
