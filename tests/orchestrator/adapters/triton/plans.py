@@ -18,6 +18,7 @@ from orchestrator.ports.models import LanguageModel
 
 CATALOGUE = {
     "echo": ModelEntry(name="echo", model="echo_llm", context_tokens=100, max_new_tokens=64),
+    "hinted": ModelEntry(name="hinted", model="hinted_llm", context_tokens=100, max_new_tokens=64),
     "absent": ModelEntry(name="absent", model="absent_llm"),
 }
 
