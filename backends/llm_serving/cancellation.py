@@ -63,11 +63,14 @@ class CancelWatch:
         on_cancelled: Callable[[int], None],
         step_s: Callable[[], float],
         trace: Trace = UNTRACED,
+        *,
+        suspect_s: float = SUSPECT_S,
     ) -> None:
         self._calls = calls
         self._on_cancelled = on_cancelled
         self._step_s = step_s
         self._trace = trace
+        self._suspect_s = suspect_s
         self._cadence = Cadence()
         self._suspects: dict[int, _Suspect] = {}
         self._suspects_due = 0.0
@@ -82,9 +85,9 @@ class CancelWatch:
             self._wake.notify()
 
     def suspect(self, request_id: int, responder: Responder) -> None:
-        """Asks this call before all others, for `SUSPECT_S`: a hint may overtake its cancel."""
+        """Asks this call before all others, for `suspect_s`: a hint may overtake its cancel."""
         with self._wake:
-            until = time.monotonic() + SUSPECT_S
+            until = time.monotonic() + self._suspect_s
             self._suspects[request_id] = _Suspect(request_id, responder, until)
             self._suspects_due = 0.0
             self._wake.notify()
