@@ -2,6 +2,7 @@
 
 from backends.llm_serving.trace import Event
 from scripts.llm_bench.cancel import PLAIN, Cancels, note_cancel
+from scripts.llm_bench.measure import count_wrong
 
 MS = 1_000_000
 
@@ -43,3 +44,16 @@ def test_a_summary_gives_the_median_and_the_most() -> None:
     assert (summary["steps_from_client_p50"], summary["steps_from_client_most"]) == (2, 9)
     assert (summary["within_two_steps"], summary["cancels"]) == (2, 3)
     assert (summary["ms_until_told_p50"], summary["ms_from_told_p50"]) == (0.3, 0.7)
+
+
+def test_an_answer_is_wrong_that_the_engine_gives_neither_in_a_batch_nor_alone() -> None:
+    asked = []
+
+    def alone(prompt: str) -> str:
+        asked.append(prompt)
+        return f"{prompt} alone"
+
+    prompts = ["a", "b", "c"]
+    expected = [f"{prompt} batched" for prompt in prompts]
+    assert count_wrong(prompts, ["a batched", "b alone", "c lost"], expected, alone) == 1
+    assert asked == ["b", "c"]
