@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
@@ -174,4 +175,5 @@ def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:
             flag("exclude_input_in_output", value=True),
             *(flag(name, value=True) for name in _ASKED_FOR),
         ],
+        request_id=secrets.token_hex(8),
     )

@@ -30,6 +30,7 @@ CATALOGUE = {
     "echo_mistral": ModelEntry(
         name="echo_mistral", model="echo_llm", tool_format=ToolCallFormat.MISTRAL
     ),
+    "hinted": ModelEntry(name="hinted", model="hinted_llm", context_tokens=100, max_new_tokens=64),
     "absent": ModelEntry(name="absent", model="absent_llm"),
 }
 for form in StructuredFormat:

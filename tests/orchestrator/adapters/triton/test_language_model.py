@@ -241,7 +241,7 @@ async def test_a_model_that_triton_does_not_have_is_unavailable(
 async def test_a_model_that_the_catalogue_does_not_have_is_refused(
     language_model: TritonLanguageModel,
 ) -> None:
-    with pytest.raises(InvalidInput, match="'gpt' is not in the catalogue, which is: echo"):
+    with pytest.raises(InvalidInput, match="'gpt' is not in the catalogue, which is: echo, hinted"):
         await answer(language_model, planned(model="gpt"))
 
 
