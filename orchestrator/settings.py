@@ -28,6 +28,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from orchestrator.domain.addresses import is_loopback
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.tools import Effect
 from orchestrator.ports import state
@@ -61,6 +62,15 @@ class Api(_Section):
         if not host or not port.isdecimal() or int(port) > 65535:
             raise ValueError(f"{listen!r} must be host:port, such as '127.0.0.1:50051'")
         return listen
+
+    @model_validator(mode="after")
+    def _not_open_to_others(self) -> Api:
+        if not self.keys and not is_loopback(self.listen):
+            raise ValueError(
+                f"other machines can reach api.listen = {self.listen!r}, and there are no "
+                "api.keys: set keys up, or listen on 127.0.0.1"
+            )
+        return self
 
 
 class Worker(_Section):

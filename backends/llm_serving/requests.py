@@ -1,5 +1,6 @@
 """One call as the contract of NVIDIA's vLLM backend has it, away from tensors."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ class Call:
     echo: bool = True
     """Whether the answer begins with the prompt."""
     wanted: Wanted = Wanted()
+    name: str = ""
+    """The request id that the caller chose, by which it may name the call; need not be unique."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,20 @@ class Limits:
     """Waiting and running together; one more is refused with UNAVAILABLE."""
 
 
+HINT = "cancelled_request_id"
+"""A request with this parameter asks for no answer."""
+
 _NOTHING_WANTED = Wanted()
 _WANTED_NAMES = tuple(f"return_{name}" for name in Wanted.__dataclass_fields__)
 
 
 def parse_call(
-    texts: Mapping[str, bytes], flags: Mapping[str, bool], parameters: str, limits: Limits
+    texts: Mapping[str, bytes],
+    flags: Mapping[str, bool],
+    parameters: str,
+    limits: Limits,
+    *,
+    name: str = "",
 ) -> Call:
     """From string tensors and boolean tensors by name, and Triton's request parameters (JSON).
 
@@ -60,7 +71,16 @@ def parse_call(
         stream=stream,
         echo=not stream and not exclude,
         wanted=_wanted(flags),
+        name=name,
     )
+
+
+def parse_hint(parameters: str) -> str | None:
+    """The name of the call that was cancelled, if Triton's request parameters give one."""
+    if HINT not in parameters:
+        return None
+    name = json.loads(parameters).get(HINT)
+    return name if isinstance(name, str) else None
 
 
 def _wanted(flags: Mapping[str, bool]) -> Wanted:

@@ -72,6 +72,7 @@ class LlmService:
         self._lock = threading.Lock()
         self._drained = threading.Condition(self._lock)
         self._active: dict[int, _Active] = {}
+        self._named: dict[str, int] = {}
         self._refusal: str | None = "the engine is starting"
         self._closing = False
         hooks = Hooks(
@@ -108,6 +109,14 @@ class LlmService:
             self._engine.submit(request)
         except LlmError as error:
             self._fail(request_id, error, "unavailable")
+
+    def hint(self, name: str) -> None:
+        """Somebody says that the call of this name is cancelled; it counts once Triton says so."""
+        with self._lock:
+            request_id = self._named.get(name, 0)
+            active = self._active.get(request_id)
+        if active is not None:
+            self._watch.suspect(request_id, active.responder)
 
     def refuse(self, responder: Responder, error: LlmError, *, lane: int = 0) -> None:
         self._metrics.ended("invalid" if isinstance(error, InvalidRequest) else "unavailable")
@@ -164,6 +173,8 @@ class LlmService:
             if len(self._active) >= most:
                 raise Unavailable(f"cannot take this request: {most} are already in")
             self._active[request_id] = active
+            if active.call.name:
+                self._named[active.call.name] = request_id
             alone = len(self._active) == 1
         if alone:
             self._watch.wake()
@@ -175,6 +186,8 @@ class LlmService:
     def _drop(self, request_id: int) -> _Active | None:
         with self._lock:
             active = self._active.pop(request_id, None)
+            if active is not None and self._named.get(active.call.name) == request_id:
+                del self._named[active.call.name]
             if not self._active:
                 self._drained.notify_all()
         return active
@@ -219,13 +232,14 @@ class LlmService:
         self._fail(refusal.request_id, error, "invalid" if refusal.callers_fault else "unavailable")
 
     def _cancelled(self, request_id: int) -> None:
+        active = self._drop(request_id)
+        if active is None:
+            return
         self._trace.note("told", request_id)
         self._engine.cancel(request_id)
-        active = self._drop(request_id)
-        if active is not None:
-            self._metrics.ended("cancelled")
-            error = RequestCancelled("the request was cancelled")
-            self._senders.end_cancelled(active.responder, error)
+        self._metrics.ended("cancelled")
+        error = RequestCancelled("the request was cancelled")
+        self._senders.end_cancelled(active.responder, error)
 
     def _fail(self, request_id: int, error: LlmError, reason: str) -> None:
         active = self._drop(request_id)

@@ -2,14 +2,15 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from backends.llm_serving.errors import InvalidRequest
 
 Kind = Literal["json", "json_object", "regex", "choice", "grammar"]
 _KINDS: tuple[Kind, ...] = ("json", "json_object", "regex", "choice", "grammar")
-_LEFT_TO_ENGINE = frozenset({"whitespace_pattern", "disable_fallback", "disable_any_whitespace"})
+_FIXED_SPACE = "disable_any_whitespace"
+_LEFT_TO_ENGINE = frozenset({"whitespace_pattern", "disable_fallback", _FIXED_SPACE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class StructuredOutput:
     kind: Kind
     text: str
     """json: the schema; choice: a JSON list; regex and grammar: themselves; json_object: empty."""
+    fixed_space: bool = False
+    """No white space but after a comma or colon, and there one space: disable_any_whitespace."""
 
 
 def parse_structured(given: Mapping[str, object]) -> StructuredOutput | None:
@@ -45,12 +48,15 @@ def _parse_object(name: str, value: object) -> list[StructuredOutput]:
         kind = next((kind for kind in _KINDS if kind == key), None)
         if kind is not None:
             asked.append(_parse_kind(f"{name}.{key}", kind, inner))
-        elif not (key in _LEFT_TO_ENGINE and inner is False):
+        elif not (key in _LEFT_TO_ENGINE and inner is False) and key != _FIXED_SPACE:
             raise InvalidRequest(
                 f"sampling_parameters: '{name}' has an unknown key '{key}'; "
                 f"known are {', '.join(_KINDS)}"
             )
-    return asked
+    fixed = value.get(_FIXED_SPACE) or False
+    if not isinstance(fixed, bool):
+        raise InvalidRequest(f"sampling_parameters: '{name}.{_FIXED_SPACE}' must be true or false")
+    return [replace(one, fixed_space=fixed) for one in asked]
 
 
 def _parse_kind(name: str, kind: Kind, value: object) -> StructuredOutput:

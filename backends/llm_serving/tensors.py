@@ -11,7 +11,7 @@ import triton_python_backend_utils as pb_utils
 from backends.llm_serving.engine import Piece
 from backends.llm_serving.errors import InvalidRequest, LlmError, RequestCancelled
 from backends.llm_serving.metrics import Kind, Registry, Series
-from backends.llm_serving.requests import Call, Limits, Wanted, parse_call
+from backends.llm_serving.requests import Call, Limits, Wanted, parse_call, parse_hint
 from backends.llm_serving.responder import Reply, Responder
 
 BOOLS = (
@@ -58,7 +58,16 @@ def read_call(request: "pb_utils.InferenceRequest", limits: Limits) -> Call:
         else:
             texts[tensor.name()] = values[0]
     parameters = "" if "sampling_parameters" in texts else request.parameters()
-    return parse_call(texts, flags, parameters, limits)
+    return parse_call(texts, flags, parameters, limits, name=request.request_id())
+
+
+def take_hint(request: "pb_utils.InferenceRequest") -> str | None:
+    """The name of a cancelled call, of a request that says nothing else; it is ended here."""
+    name = parse_hint(request.parameters())
+    if name is not None:
+        final = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+        request.get_response_sender().send(flags=final)
+    return name
 
 
 class TritonResponder(Responder):

@@ -15,6 +15,7 @@ class Sequence:
         self._keep_logprobs = params.logprobs is not None
         self._text = detokenizer.open(skip_special=params.skip_special_tokens)
         self._token_text = detokenizer.open(skip_special=False) if self._keep_logprobs else None
+        self._show_end = params.include_stop_str_in_output
         self._stops = (
             StopScanner(params.stop, include=params.include_stop_str_in_output)
             if params.stop
@@ -36,16 +37,23 @@ class Sequence:
         self._reason = grown.finish_reason
         if self._stops is None and not self._keep_logprobs:
             self._take(grown.ids, sum(grown.logprobs))
-            self._pending.append(self._text.feed(grown.ids))
+            self._pending.append(self._text.feed(self._shown(grown)))
             return
-        for token, logprob in zip(grown.ids, grown.logprobs, strict=True):
+        shown = len(self._shown(grown))
+        for at, (token, logprob) in enumerate(zip(grown.ids, grown.logprobs, strict=True)):
             if self.stopped:
                 return
             self._take([token], logprob)
             if self._token_text is not None:
-                shown = self._token_text.feed([token])
-                self._pending_logprobs.append(TokenLogprob(token, logprob, shown))
-            self._scan(self._text.feed([token]))
+                spelled = self._token_text.feed([token])
+                self._pending_logprobs.append(TokenLogprob(token, logprob, spelled))
+            if at < shown:
+                self._scan(self._text.feed([token]))
+
+    def _shown(self, grown: Grown) -> list[int]:
+        """Without the token that ended the answer, as vLLM, special or not."""
+        ended = grown.finish_reason == "stop" and not self._show_end
+        return grown.ids[:-1] if ended else grown.ids
 
     def _take(self, ids: list[int], logprob: float) -> None:
         self.tokens += len(ids)

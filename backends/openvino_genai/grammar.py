@@ -10,7 +10,8 @@ from functools import lru_cache
 
 from backends.llm_serving.errors import InvalidRequest
 from backends.llm_serving.structured import StructuredOutput
-from backends.openvino_genai.json_grammar import JsonGrammar, literal
+from backends.openvino_genai.json_grammar import JsonGrammar
+from backends.openvino_genai.literals import literal
 from backends.openvino_genai.regex_grammar import regex_rule
 
 
@@ -22,9 +23,10 @@ def grammar_for(structured: StructuredOutput) -> str:
     if structured.kind == "regex":
         return f"root ::= {regex_rule(structured.text)}"
     if structured.kind == "json_object":
-        return JsonGrammar(True).text(objects_only=True)
+        return JsonGrammar(True, fixed_space=structured.fixed_space).text(objects_only=True)
     if structured.kind == "json":
-        return JsonGrammar(json.loads(structured.text)).text()
+        schema = json.loads(structured.text)
+        return JsonGrammar(schema, fixed_space=structured.fixed_space).text()
     raise InvalidRequest(
         "sampling_parameters: this engine takes structured output as json, json_object, choice "
         "or regex, not as grammar"

@@ -17,8 +17,8 @@ def integer_range(low: int | None, high: int | None) -> str:
 def _natural(low: int, high: int | None) -> str:
     if high is None:
         digits = len(str(low))
-        wider = f"[1-9] [0-9]{{{digits},{MAX_DIGITS}}}"
-        return f"{_natural(low, 10**digits - 1)} | {wider}"
+        here = _natural(low, 10**digits - 1)
+        return f"{here} | [1-9] [0-9]{{{digits},{MAX_DIGITS}}}" if digits <= MAX_DIGITS else here
     options = []
     for digits in range(len(str(low)), len(str(high)) + 1):
         first = max(low, 10 ** (digits - 1) if digits > 1 else 0)

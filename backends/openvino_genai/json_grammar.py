@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from backends.llm_serving.errors import InvalidRequest
 from backends.openvino_genai.integer_range import integer_range
+from backends.openvino_genai.literals import literal
 from backends.openvino_genai.regex_grammar import regex_rule
 
 MAX_RULES = 2000
@@ -36,30 +37,30 @@ _KEYWORDS: Mapping[str, frozenset[str]] = {
 }
 _BASE = {
     "ws": r'("" | " " | "\n" [ ]{0,16})',
-    "char": r'([^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" [0-9a-fA-F]{4}))',
+    "sp": "ws",
+    "char": r'([^"\\\x00-\x1f] | "\\" (["\\/bfnrt] | "u" hex4))',
+    # No half of a surrogate pair: it is no character.
+    "hex4": "[0-9a-cA-CefEF] [0-9a-fA-F]{3} | [dD] [0-7] [0-9a-fA-F]{2}",
     "string": r'"\"" char* "\""',
     "integer": r'"-"? ("0" | [1-9] [0-9]{0,17})',
-    "number": r'integer ("." [0-9]{1,17})? ([eE] [+-]? [0-9]{1,3})?',
+    "number": r'integer ("." [0-9]{1,17})? ([eE] [+-]? [0-9]{1,2})?',
     "boolean": '"true" | "false"',
     "null": '"null"',
-    "member": 'string ws ":" ws value',
-    "object": '"{" ws (member (ws "," ws member)* ws)? "}"',
-    "array": '"[" ws (value (ws "," ws value)* ws)? "]"',
+    "member": 'string ws ":" sp value',
+    "object": '"{" ws (member (ws "," sp member)* ws)? "}"',
+    "array": '"[" ws (value (ws "," sp value)* ws)? "]"',
     "value": "object | array | string | number | boolean | null",
 }
 
-
-def literal(text: str) -> str:
-    escaped = "".join(
-        f"\\u{ord(c):04x}" if ord(c) < 32 else "\\" + c if c in '"\\' else c for c in text
-    )
-    return f'"{escaped}"'
+_FIXED_SPACE = {"ws": '""', "sp": '" "'}
 
 
 class JsonGrammar:
-    def __init__(self, schema: object) -> None:
+    """`fixed_space`: separators are ", " and ": ", and there is no other white space."""
+
+    def __init__(self, schema: object, *, fixed_space: bool = False) -> None:
         self._schema = schema
-        self._rules: dict[str, str] = dict(_BASE)
+        self._rules: dict[str, str] = _BASE | (_FIXED_SPACE if fixed_space else {})
         self._refs: dict[str, str] = {}
 
     def text(self, *, objects_only: bool = False) -> str:
@@ -170,7 +171,7 @@ class JsonGrammar:
             return "object"
         pairs = [
             (
-                f'{literal(json.dumps(name, ensure_ascii=False))} ws ":" ws '
+                f'{literal(json.dumps(name, ensure_ascii=False))} ws ":" sp '
                 f"{self._rule(inner, f'{at}/properties/{name}')}",
                 name in required,
             )
@@ -178,19 +179,19 @@ class JsonGrammar:
         ]
         tail = ""
         if more is not False:
-            tail = f'string ws ":" ws {self._rule(more, f"{at}/additionalProperties")}'
+            tail = f'string ws ":" sp {self._rule(more, f"{at}/additionalProperties")}'
         first, _ = self._members(pairs, tail)
         return self._new(f'"{{" ws {first} "}}"' if first else '"{" ws "}"')
 
     def _members(self, pairs: list[tuple[str, bool]], tail: str) -> tuple[str, str]:
         """The rule for the members when none is written yet, and when one already is."""
-        first = self._new(f'"" | {tail} (ws "," ws {tail})* ws') if tail else ""
-        later = self._new(f'(ws "," ws {tail})* ws') if tail else "ws"
+        first = self._new(f'"" | {tail} (ws "," sp {tail})* ws') if tail else ""
+        later = self._new(f'(ws "," sp {tail})* ws') if tail else "ws"
         for pair, needed in reversed(pairs):
             skip_first = [] if needed else [first or '""']
             skip_later = [] if needed else [later]
             first = self._new(" | ".join([f"{pair} {later}", *skip_first]))
-            later = self._new(" | ".join([f'ws "," ws {pair} {later}', *skip_later]))
+            later = self._new(" | ".join([f'ws "," sp {pair} {later}', *skip_later]))
         return first, later
 
     def _array(self, schema: Mapping[str, object], at: str) -> str:
@@ -200,7 +201,7 @@ class JsonGrammar:
         item = self._rule(schema.get("items", True), f"{at}/items")
         if most == 0:
             return self._new('"[" ws "]"')
-        rest = f'(ws "," ws {item}){{{max(0, least - 1)},{"" if most is None else most - 1}}}'
+        rest = f'(ws "," sp {item}){{{max(0, least - 1)},{"" if most is None else most - 1}}}'
         body = f"{item} {rest} ws"
         return self._new(f'"[" ws {body if least else f"({body})?"} "]"')
 
@@ -209,7 +210,7 @@ class JsonGrammar:
         if not isinstance(items, list) or not items or schema.get("items", False) is not False:
             raise _unsupported("'prefixItems' with 'items'", at, "set items to false")
         rules = [self._rule(one, f"{at}/prefixItems/{i}") for i, one in enumerate(items)]
-        return self._new('"[" ws ' + ' ws "," ws '.join(rules) + ' ws "]"')
+        return self._new('"[" ws ' + ' ws "," sp '.join(rules) + ' ws "]"')
 
     def _string(self, schema: Mapping[str, object], at: str) -> str:
         least, most = _bounds(schema, "minLength", "maxLength", at)

@@ -21,6 +21,7 @@ from backends.llm_serving.tensors import (  # noqa: E402
     TritonResponder,
     complete_config,
     read_call,
+    take_hint,
 )
 from backends.llm_serving.trace import Trace  # noqa: E402
 from backends.openvino_genai.engine import OpenVinoEngine  # noqa: E402
@@ -64,6 +65,10 @@ class TritonPythonModel:
 
     def execute(self, requests: "list[pb_utils.InferenceRequest]") -> None:
         for request in requests:
+            cancelled = take_hint(request)
+            if cancelled is not None:
+                self._service.hint(cancelled)
+                continue
             responder = TritonResponder(request.get_response_sender())
             try:
                 call = read_call(request, self._limits)

@@ -5,6 +5,7 @@ only at the ends, where they change nothing. No look-around, no back references.
 """
 
 from backends.llm_serving.errors import InvalidRequest
+from backends.openvino_genai.literals import class_of, literal
 
 MAX_REPEAT = 1000
 _CLASSES = {"d": "0-9", "w": "a-zA-Z0-9_", "s": r" \t\n\r\f\v"}
@@ -79,9 +80,7 @@ class _Parser:
     def _literal(self, char: str) -> str:
         if self._in_json and (char in _NOT_IN_JSON or ord(char) < 32):
             raise self._error(f"matches {char!r}, which a JSON string holds only escaped")
-        if ord(char) < 32:
-            return f'"\\x{ord(char):02x}"'
-        return '"' + ("\\" + char if char in _NOT_IN_JSON else char) + '"'
+        return literal(char)
 
     def _escape(self) -> str:
         char = self._next()
@@ -115,9 +114,11 @@ class _Parser:
         parts: list[str] = []
         while (char := self._next("inside a class")) != "]" or not parts:
             parts.append(self._class_part(char))
+        if negated and not "".join(parts).isascii():
+            raise self._error("excludes characters beyond ASCII, which is not supported")
         if self._in_json and negated:
             parts.append(r'"\\\x00-\x1f')
-        return f"[{'^' if negated else ''}{''.join(parts)}]"
+        return class_of(parts, negated=negated)
 
     def _class_part(self, char: str) -> str:
         if char == "\\":

@@ -31,7 +31,8 @@ from orchestrator.domain.runs import Usage
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
 from orchestrator.tool_calls import parser_for
 from orchestrator.tool_calls.call_ids import numbered
-from orchestrator.tool_calls.parser import Piece
+from orchestrator.tool_calls.parser import Piece, ToolCallParser
+from orchestrator.tool_calls.plain_text import PlainText
 
 Cue = str | asyncio.Event | Exception | FinishReason
 """A text is streamed, an event waited for, an exception raised; a finish reason ends the turn."""
@@ -93,6 +94,7 @@ class ScriptedLanguageModel(LanguageModel):
             yield played.finished()
         except (GeneratorExit, asyncio.CancelledError):
             self.stopped += not played.ended
+            request.meter.usage = played.usage
             raise
 
     async def ready(self, model: str) -> bool:
@@ -138,7 +140,10 @@ class _Playing:
     """The answer so far."""
 
     def __init__(self, tool_format: str, request: ChatRequest) -> None:
-        self._parser = parser_for(tool_format, numbered())
+        # As an engine that can't be held to a schema.
+        self._parser: ToolCallParser = (
+            PlainText() if request.output else parser_for(tool_format, numbered())
+        )
         self._prompt_tokens = _prompt_tokens(request)
         self._text = ""
         self._called = False
@@ -155,21 +160,21 @@ class _Playing:
     def finished(self) -> ChatFinished:
         self.ended = True
         called = self._called and self.reason is FinishReason.STOP
-        return ChatFinished(FinishReason.TOOL_CALLS if called else self.reason, self._usage)
+        return ChatFinished(FinishReason.TOOL_CALLS if called else self.reason, self.usage)
 
     @property
     def words(self) -> int:
         return len(self._text.split())
 
     @property
-    def _usage(self) -> Usage:
+    def usage(self) -> Usage:
         return Usage(prompt_tokens=self._prompt_tokens, completion_tokens=self.words)
 
     def _checked(self, parse: Callable[[], list[Piece]]) -> list[Piece]:
         try:
             pieces = parse()
         except MalformedToolCall as malformed:
-            raise MalformedToolCall(malformed.detail, self._usage) from None
+            raise MalformedToolCall(malformed.detail, self.usage, self._text) from None
         self._called = self._called or any(isinstance(piece, ToolCallChunk) for piece in pieces)
         return pieces
 

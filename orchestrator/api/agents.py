@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from orchestrator.api import limits
 from orchestrator.api.abilities import check_abilities
+from orchestrator.api.output_schemas import check_output_schema
 from orchestrator.api.pages import within_a_message
 from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Catalogue
@@ -42,6 +43,10 @@ class Agents:
         self._check(spec)
         # Off the loop: a second's work for the largest schemas.
         await asyncio.to_thread(check_abilities, spec, known=self._tools.specs())
+        if spec.output_schema_json:
+            await asyncio.to_thread(
+                check_output_schema, spec.output_schema_json, "spec.output_schema_json"
+            )
         for field, references in (("agents", spec.agents), ("handovers", spec.handovers)):
             for i, reference in enumerate(references):
                 await self._check_exists(tenant, reference, f"spec.{field}[{i}]", but=name)
@@ -60,6 +65,9 @@ class Agents:
 
     async def list(self, tenant: str, *, page_size: int, page_token: str) -> Page[Agent]:
         limit = limits.page(page_size, page_token)
+        if not page_token:
+            for name in self._builtin:
+                await self.get(tenant, name)  # stores it, so that it is listed
         return await within_a_message(
             lambda n: self._store.list(tenant, limit=n, token=page_token), limit
         )

@@ -35,13 +35,20 @@ class DeadLetterOffice:
         """Starts the entry's run once more, in its session, and removes the entry.
 
         The request id is the entry's: cut off between the two, the next call finds the
-        run started and only removes.
+        run started and only removes. When the entry is gone it finds the run that it became,
+        for as long as request ids are known.
 
         Raises:
             NotFound: no such entry of this tenant.
             FailedPrecondition: RUN_GONE, the failed run's time to live is over; SESSION_BUSY.
         """
-        entry = await self.get(tenant, entry_id)
+        try:
+            entry = await self.get(tenant, entry_id)
+        except NotFound:
+            run = await self._redriven(tenant, entry_id)
+            if run is None:
+                raise
+            return Started(run, deduplicated=True)
         try:
             failed = await self._store.get(tenant, entry.run_id)
         except NotFound as gone:
@@ -53,6 +60,16 @@ class DeadLetterOffice:
         started = await self._runs.accept(tenant, _as_before(failed, entry_id))
         await self._entries.remove(tenant, [entry_id])
         return started
+
+    async def _redriven(self, tenant: str, entry_id: str) -> Run | None:
+        known = await self._store.registered(tenant, _request_id(entry_id))
+        if known is None:
+            return None
+        try:
+            run = await self._store.get(tenant, known.run_id)
+        except NotFound:  # refused then, or deleted since
+            return None
+        return run if REDRIVE_OF in run.labels else None
 
     async def purge(self, tenant: str, entry_ids: Sequence[str], *, everything: bool) -> int:
         """Removes the named entries, or all of the tenant's; returns how many there were."""
@@ -79,7 +96,7 @@ class DeadLetterOffice:
 
 def _as_before(failed: Run, entry_id: str) -> StartRun:
     return StartRun(
-        request_id=f"redrive:{entry_id}",
+        request_id=_request_id(entry_id),
         session_id=failed.session_id,
         agent=failed.agent,
         input=failed.input,
@@ -88,7 +105,12 @@ def _as_before(failed: Run, entry_id: str) -> StartRun:
         timeout_ms=failed.timeout_ms,
         priority=failed.priority,
         labels={**failed.labels, REDRIVE_OF: failed.run_id},
+        output_schema_json=failed.output_schema_json,
     )
+
+
+def _request_id(entry_id: str) -> str:
+    return f"redrive:{entry_id}"
 
 
 def _check_entry_id(value: str, field: str) -> None:

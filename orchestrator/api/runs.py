@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from orchestrator.api import limits, steering
 from orchestrator.api.agents import Agents, check_budget
+from orchestrator.api.output_schemas import check_output_schema
 from orchestrator.api.pages import within_a_message
 from orchestrator.api.sessions import check_run_id, check_session_id
 from orchestrator.api.watching import Watched, watch
@@ -36,6 +38,7 @@ class StartRun:
     timeout_ms: int = 0
     priority: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
+    output_schema_json: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -73,6 +76,10 @@ class Runs:
             Exhausted: QUEUE_FULL.
         """
         _check(request)
+        if request.output_schema_json:
+            await asyncio.to_thread(
+                check_output_schema, request.output_schema_json, "output_schema_json"
+            )
         return await self.accept(tenant, request)
 
     async def accept(self, tenant: str, request: StartRun) -> Started:
@@ -157,6 +164,7 @@ class Runs:
             timeout_ms=request.timeout_ms or agent.spec.timeout_ms or self._timeout_ms,
             priority=request.priority,
             labels=request.labels,
+            output_schema_json=request.output_schema_json or agent.spec.output_schema_json,
         )
 
 

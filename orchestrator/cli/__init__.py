@@ -11,9 +11,10 @@ _COMMANDS = {
     "down": ("up", "Stop the stack that runs in this folder."),
     "ask": ("ask", "Ask an agent and stream its answer."),
     "runs": ("runs", "List, read, watch, cancel and resume runs."),
+    "sessions": ("sessions", "List, read, fork and delete conversations."),
     "dlq": ("dlq", "Runs that were tried in vain: list, show, redrive, purge."),
     "models": ("models", "The catalogue of language models."),
-    "agents": ("agents", "Store agents."),
+    "agents": ("agents", "Store, list and show agents."),
     "tools": ("tools", "The tools that agents may be given."),
     "triton": ("triton", "Validate model repositories."),
     "demo": ("demo", "Hold a short conversation and check every answer."),
@@ -23,6 +24,14 @@ _COMMANDS = {
 
 class _Lazy(click.Group):
     """Imports a command when it is used: `fleet ask` needs nothing of the stack it asks."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            try:
+                argument.encode()
+            except UnicodeEncodeError:
+                raise click.UsageError(f"the argument {argument!r} is not UTF-8 text") from None
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(_COMMANDS)
@@ -54,5 +63,6 @@ def main() -> None:
 
     \b
     Exit codes: 0 done, 1 the run or the check failed, 2 wrong usage or input,
-    3 the service can't be reached, 4 the run waits for an answer, 130 interrupted.
+    3 the service can't be reached, 4 the run waits for an answer,
+    130 interrupted.
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import click
 
-from orchestrator.cli.render import kind_name, printable
+from orchestrator.cli.render import counted, kind_name, printable
 from orchestrator.client import Answer
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 
@@ -104,8 +104,7 @@ def question(interrupt: runs_pb2.Interrupted | runs_pb2.Interrupt) -> str:
 def how_to_answer(run: runs_pb2.Run, address: str | None) -> Iterator[str]:
     """Lines that say what the run waits for, and the commands that answer it."""
     at = f" --address {shlex.quote(address)}" if address else ""
-    count = len(run.interrupts)
-    yield f"run {run.run_id} waits for {count} answer{'' if count == 1 else 's'}:"
+    yield f"run {run.run_id} waits for {counted(len(run.interrupts), 'answer')}:"
     for interrupt in run.interrupts:
         call = f"{interrupt.call.name} {printable(interrupt.call.arguments_json)}"
         yield f"  {kind_name(interrupt.kind)}: {call}"

@@ -6,47 +6,133 @@ import asyncio
 import signal
 import sys
 from contextlib import aclosing
+from pathlib import Path
 
 import click
 
 from orchestrator.cli.answering import Person, UnansweredError, how_to_answer
 from orchestrator.cli.connection import FAILED, INTERRUPTED, WAITING, address_option, call
+from orchestrator.cli.numbers import above_zero
 from orchestrator.cli.render import EventPrinter, dim, one_line, usage_line
 from orchestrator.client import CallError, FleetClient
-from orchestrator.rpc.pb.fleet.v1 import runs_pb2
+from orchestrator.rpc.pb.fleet.v1 import agents_pb2, runs_pb2
 
 
 @click.command()
 @click.argument("question")
-@click.option("--session", default="", help="Go on with this session. Default: a new one.")
-@click.option("--agent", default="", help="name or name@version. Default: assistant.")
-@click.option("--request-id", default="", help="Asked twice with the same id, it runs once.")
+@click.option("--session", default="", metavar="ID", help="Go on with it. Default: a new one.")
+@click.option(
+    "--agent", default="", metavar="NAME[@VERSION]", help="Default: the session's, or assistant."
+)
+@click.option(
+    "--request-id", default="", metavar="ID", help="Asked twice with the same id, it runs once."
+)
+@click.option(
+    "--when-busy",
+    type=click.Choice(("reject", "enqueue", "interrupt")),
+    default="reject",
+    show_default=True,
+    metavar="POLICY",
+    help="While the session has an active run: reject this one, enqueue it behind that one, "
+    "or interrupt that one, which cancels it.",
+)
+@click.option(
+    "--timeout",
+    "timeout_ms",
+    callback=above_zero(places=3),
+    metavar="SECONDS",
+    help="Of the run, time that it waits for an answer aside. Default: the agent's.",
+)
+@click.option(
+    "--max-steps",
+    callback=above_zero(largest=2**32 - 1),
+    metavar="N",
+    help="The run's budget of steps. Default of all three: the agent's.",
+)
+@click.option(
+    "--max-tokens",
+    callback=above_zero(largest=2**53 - 1),
+    metavar="N",
+    help="Its budget of tokens, prompts included.",
+)
+@click.option(
+    "--max-cost",
+    "max_cost_micros",
+    callback=above_zero(places=6),
+    metavar="AMOUNT",
+    help="Its budget in the catalogue's currency, such as 0.002.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="A JSON Schema: the answer is JSON that fits it. Default: the agent's, if it has one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print every event, one JSON object a line.")
 @address_option
 def ask(
-    *, question: str, session: str, agent: str, request_id: str, as_json: bool, address: str | None
+    *,
+    question: str,
+    session: str,
+    agent: str,
+    request_id: str,
+    when_busy: str,
+    timeout_ms: int,
+    max_steps: int,
+    max_tokens: int,
+    max_cost_micros: int,
+    schema: Path | None,
+    as_json: bool,
+    address: str | None,
 ) -> None:
     """Ask an agent and stream its answer.
 
     \b
     fleet ask "What is 437 * 12?"
     fleet ask "and twice that?" --session ses_0a_01jd…
-    fleet ask "Where is order A1042?" --json | jq .payload
+    fleet ask "and in euros?" --session ses_0a_01jd… --when-busy enqueue
+    fleet ask "Where is order A1042?" --timeout 30 --max-cost 0.002
+    fleet ask "Where is order A1042?" --json | jq .finished
+    fleet ask "Where is order A1042?" --schema order.json | jq .status
 
-    The answer goes to standard output, tool calls and figures to standard error.
+    The answer goes to standard output, tool calls and figures to standard error. With a
+    schema it is one line of JSON, at the end.
 
     What needs approval or a reply is asked at the terminal. Without one (or with --json) it
     is printed with the commands that answer it, and the exit code is 4; the run waits.
     Ctrl-C cancels the run; a second one leaves at once.
     """
     request = runs_pb2.StartRunRequest(
-        request_id=request_id, session_id=session, agent=agent, input=question
+        request_id=request_id,
+        session_id=session,
+        agent=agent,
+        input=question,
+        busy_policy=runs_pb2.BusyPolicy.Value(f"BUSY_POLICY_{when_busy.upper()}"),
+        budget=agents_pb2.Budget(
+            max_steps=max_steps, max_tokens=max_tokens, max_cost_micros=max_cost_micros
+        ),
+        output_schema_json=_text_of(schema) if schema else "",
     )
+    if timeout_ms:
+        request.timeout.FromMilliseconds(timeout_ms)
 
     async def work(client: FleetClient) -> int:
-        return await _Question(client, request, as_json=as_json, address=address).follow()
+        try:
+            return await _Question(client, request, as_json=as_json, address=address).follow()
+        except CallError as error:
+            if error.reason != "SESSION_BUSY":
+                raise
+            advice = f"{error.message}; --when-busy enqueue waits for its end"
+            raise CallError(error.code, advice, error.reason) from None
 
     call(address, work)
+
+
+def _text_of(schema: Path) -> str:
+    try:
+        return schema.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"{schema} can't be read as text: {error}") from None
 
 
 class _Question:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -15,6 +16,8 @@ from orchestrator.settings import SettingsError, load_settings
 from orchestrator.supervisor.record import read_record
 
 FAILED, USAGE, UNREACHABLE, WAITING, INTERRUPTED = 1, 2, 3, 4, 130
+
+_HOST_AND_PORT = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.%]+\]):\d{1,5}", re.ASCII)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +43,10 @@ def address_option(command: F) -> F:
 def resolve(address: str | None) -> str:
     """The given address, that of the stack in this folder, or the configured one."""
     if address:
+        if not _HOST_AND_PORT.fullmatch(address) or int(address.rpartition(":")[2]) > 65_535:
+            raise click.UsageError(
+                f"the address {address!r} is not host:port, such as 127.0.0.1:50051"
+            )
         return address
     try:
         settings = load_settings()
@@ -52,9 +59,12 @@ def resolve(address: str | None) -> str:
 def call(address: str | None, work: Callable[[FleetClient], Coroutine[Any, Any, int]]) -> None:
     """Runs `work` with a client and exits with what it returns."""
     target = resolve(address)
+    api_key = os.environ.get("FLEET_API_KEY", "")
+    if not re.fullmatch(r"[\x21-\x7e]*", api_key):
+        raise click.UsageError("$FLEET_API_KEY has characters other than visible ASCII")
 
     async def with_client() -> int:
-        async with FleetClient.open(target, os.environ.get("FLEET_API_KEY", "")) as client:
+        async with FleetClient.open(target, api_key) as client:
             return await work(client)
 
     try:

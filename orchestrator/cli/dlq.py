@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
 import click
 
-from orchestrator.cli.connection import USAGE, address_option, call, explain
-from orchestrator.cli.render import one_line, printable, state_name, table
+from orchestrator.cli.connection import USAGE, address_option, call
+from orchestrator.cli.listing import (
+    each,
+    json_lines_option,
+    json_object_option,
+    limit_option,
+    show_list,
+)
+from orchestrator.cli.render import one_line, printable, shortened, state_name
 from orchestrator.client import CallError, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import dead_letters_pb2
 
 _ENTRY = ("ENTRY", "FAILED", "AGENT", "STEP", "TRIES", "REASON", "MESSAGE")
-_MESSAGE_CHARS = 60
-
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
 @click.group()
@@ -21,30 +28,33 @@ def dlq() -> None:
 
 
 @dlq.command("list")
-@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
-@json_option
+@limit_option
+@json_lines_option
 @address_option
 def list_entries(*, limit: int, as_json: bool, address: str | None) -> None:
     """List entries, newest first."""
 
     async def work(client: FleetClient) -> int:
-        page = await client.dead_letters(page_size=limit)
-        if as_json:
-            for entry in page.entries:
-                click.echo(one_line(entry))
-        elif page.entries:
-            click.echo(table(_ENTRY, map(_row, page.entries)))
-            if page.next_page_token:
-                click.echo("there are more: --limit shows up to 500", err=True)
-        else:
-            click.echo("no dead letters", err=True)
-        return 0
+        return await show_list(
+            partial(_page, client),
+            _row,
+            limit=limit,
+            headings=_ENTRY,
+            none="no dead letters",
+            as_json=as_json,
+        )
 
     call(address, work)
 
 
+async def _page(
+    client: FleetClient, size: int, token: str
+) -> tuple[Sequence[dead_letters_pb2.DeadLetter], str]:
+    page = await client.dead_letters(page_size=size, page_token=token)
+    return page.entries, page.next_page_token
+
+
 def _row(entry: dead_letters_pb2.DeadLetter) -> tuple[str, ...]:
-    message = printable(entry.message)
     return (
         entry.entry_id,
         entry.time.ToJsonString(),
@@ -52,13 +62,13 @@ def _row(entry: dead_letters_pb2.DeadLetter) -> tuple[str, ...]:
         str(entry.step),
         str(entry.attempts),
         entry.reason,
-        message if len(message) <= _MESSAGE_CHARS else message[: _MESSAGE_CHARS - 1] + "…",
+        shortened(entry.message),
     )
 
 
 @dlq.command()
 @click.argument("entry_id")
-@json_option
+@json_object_option
 @address_option
 def show(*, entry_id: str, as_json: bool, address: str | None) -> None:
     """Show one entry: what failed, where, why, and who had it last."""
@@ -95,30 +105,24 @@ async def _state(client: FleetClient, run_id: str) -> str:
 
 @dlq.command()
 @click.argument("entry_ids", nargs=-1, required=True, metavar="ENTRY_ID…")
-@json_option
+@json_lines_option
 @address_option
 def redrive(*, entry_ids: tuple[str, ...], as_json: bool, address: str | None) -> None:
-    """Start the entries' runs once more, each in its session, and remove the entries.
+    """Start the entries' runs once more and remove the entries.
 
-    Repeated, it starts no second run.
+    Each goes on in its session. Repeated, it starts no second run, and says which run
+    the entry became: for a day, while it is remembered.
     """
 
     async def work(client: FleetClient) -> int:
-        code = 0
-        for entry_id in entry_ids:
-            try:
-                redriven = await client.redrive(entry_id)
-            except CallError as error:
-                if len(entry_ids) == 1 or error.retryable:
-                    raise
-                click.echo(f"{entry_id}: ", nl=False, err=True)
-                code = max(code, explain(error, address or ""))
-                continue
-            again = " (it had been started before)" if redriven.deduplicated else ""
+        async def one(entry_id: str) -> None:
+            redriven = await client.redrive(entry_id)
+            before = " (redriven before)" if redriven.deduplicated else ""
             click.echo(
-                one_line(redriven) if as_json else f"{entry_id} → {redriven.run.run_id}{again}"
+                one_line(redriven) if as_json else f"{entry_id} → {redriven.run.run_id}{before}"
             )
-        return code
+
+        return await each(entry_ids, one)
 
     call(address, work)
 

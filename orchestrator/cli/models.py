@@ -18,7 +18,7 @@ def models() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @address_option
 def list_models(as_json: bool, address: str | None) -> None:
-    """List the models, whether they answer now and what a million tokens costs."""
+    """List the models, their state and what a million tokens costs."""
 
     async def work(client: FleetClient) -> int:
         found = await client.models()

@@ -30,21 +30,35 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def shortened(text: str, chars: int = 60) -> str:
+    """The text printable, cut to so many characters."""
+    shown = printable(text)
+    return shown if len(shown) <= chars else shown[: chars - 1] + "…"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 step`, `2 steps`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def dim(text: str) -> str:
     return click.style(text, dim=True)
 
 
 class EventPrinter:
-    """Prints events as they come: the answer to standard output, the rest to standard error."""
+    """Prints events as they come: the answer to standard output, the rest to standard error.
+
+    The result of a run with an output schema is printed as a whole, once it has been checked.
+    """
 
     def __init__(self) -> None:
         self._in_text = False
+        self._whole = self._shown = False
 
     def show(self, event: runs_pb2.RunEvent) -> None:
         match event.WhichOneof("payload"):
             case "snapshot":
-                if event.snapshot.text:
-                    self._text(event.snapshot.text)
+                self._snapshot(event.snapshot)
             case "route_decided":
                 self._note(f"· {event.route_decided.model}: {event.route_decided.reason}")
             case "text_delta":
@@ -66,9 +80,24 @@ class EventPrinter:
                 what = f"{kind_name(asked.kind)} of {asked.call.name}"
                 self._note(f"‖ waits for {what}: {asked.interrupt_id}", fg="yellow")
             case "finished":
+                self._result(event.finished.result)
                 self.close()
 
+    def _snapshot(self, snapshot: runs_pb2.Snapshot) -> None:
+        self._whole = bool(snapshot.run.output_schema_json)
+        self._result(snapshot.run.result)
+        if snapshot.text:
+            self._text(snapshot.text)
+
+    def _result(self, result: str) -> None:
+        """A run that had ended shows its result in the snapshot, and maybe again at its end."""
+        if self._whole and result and not self._shown:
+            click.echo(result)
+            self._shown = True
+
     def _text(self, text: str) -> None:
+        if self._whole:
+            return
         click.echo(text, nl=False)
         self._in_text = not text.endswith("\n")
 
@@ -91,8 +120,9 @@ def usage_line(run: runs_pb2.Run) -> str:
     )
     usage = run.usage
     return (
-        f"{models} · {len(run.steps)} steps · {usage.prompt_tokens} + {usage.completion_tokens} "
-        f"tokens · {money(usage.cost_micros)} · {took} ms"
+        f"{models} · {counted(len(run.steps), 'step')} · "
+        f"{usage.prompt_tokens} + {usage.completion_tokens} tokens · "
+        f"{money(usage.cost_micros)} · {took} ms"
     )
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from orchestrator.cli.answering import how_to_answer
 from orchestrator.cli.ask import outcome, say_waiting
 from orchestrator.cli.connection import address_option, call
+from orchestrator.cli.listing import (
+    json_lines_option,
+    json_object_option,
+    limit_option,
+    show_list,
+)
 from orchestrator.cli.render import EventPrinter, money, one_line, state_name, table
 from orchestrator.client import Answer, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
@@ -22,22 +30,20 @@ def runs() -> None:
 
 @runs.command("list")
 @click.option("--session", default="", help="Only this session's.")
-@click.option("--limit", type=click.IntRange(1, 500), default=20, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@limit_option
+@json_lines_option
 @address_option
 def list_runs(session: str, limit: int, as_json: bool, address: str | None) -> None:
     """List runs, newest first."""
 
     async def work(client: FleetClient) -> int:
-        page = await client.runs(session_id=session, page_size=limit)
-        if as_json:
-            for run in page.runs:
-                click.echo(one_line(run))
-        elif page.runs:
-            click.echo(table(_RUN, map(_row, page.runs)))
-        else:
-            click.echo("no runs", err=True)
-        return 0
+        async def page(size: int, token: str) -> tuple[Sequence[runs_pb2.Run], str]:
+            found = await client.runs(session_id=session, page_size=size, page_token=token)
+            return found.runs, found.next_page_token
+
+        return await show_list(
+            page, _row, limit=limit, headings=_RUN, none="no runs", as_json=as_json
+        )
 
     call(address, work)
 
@@ -55,7 +61,7 @@ def _row(run: runs_pb2.Run) -> tuple[str, ...]:
 
 @runs.command()
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_object_option
 @address_option
 def get(run_id: str, as_json: bool, address: str | None) -> None:
     """Show one run: its state, its steps, what it cost."""
@@ -133,10 +139,13 @@ def watch(run_id: str, after_seq: int, as_json: bool, address: str | None) -> No
 
 @runs.command()
 @click.argument("run_id")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_object_option
 @address_option
 def cancel(*, run_id: str, as_json: bool, address: str | None) -> None:
-    """End a run and the runs it started: queued, reasoning, at a tool, or waiting."""
+    """End a run and the runs it started.
+
+    It may be queued, reasoning, at a tool, or waiting for an answer.
+    """
 
     async def work(client: FleetClient) -> int:
         run = await client.cancel(run_id)
@@ -160,7 +169,7 @@ def cancel(*, run_id: str, as_json: bool, address: str | None) -> None:
 @click.option("--result", help="What the call gave, of a tool that you ran.")
 @click.option("--error", is_flag=True, help="The --result is an error.")
 @click.option("--reply", help="What a person says.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_object_option
 @address_option
 def resume(
     *,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 import click
 
 from orchestrator.cli.connection import UNREACHABLE
-from orchestrator.cli.render import table
+from orchestrator.cli.render import counted, table
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.errors import Unavailable
 from orchestrator.domain.tools import ToolSpec
@@ -31,7 +31,10 @@ def tools() -> None:
 @tools.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_tools(as_json: bool) -> None:
-    """List the tools of the settings in this folder; needs no running service."""
+    """List the tools of the settings in this folder.
+
+    Needs no running service.
+    """
     try:
         specs = asyncio.run(_specs())
     except (SettingsError, ToolSetupError) as error:
@@ -61,7 +64,9 @@ async def _specs() -> list[ToolSpec]:
 @tools.command("pin")
 @click.argument("server")
 def pin_tools(server: str) -> None:
-    """Print what to write into fleet.toml so that agents may use an MCP server's tools.
+    """Print the lines of fleet.toml that pin an MCP server's tools.
+
+    Agents may use the tools that are pinned.
 
     \b
     fleet tools pin notes                 look at [tools.mcp.notes]
@@ -81,7 +86,7 @@ def pin_tools(server: str) -> None:
     except Unavailable as error:
         click.echo(f"fleet: {error.message}", err=True)
         raise SystemExit(UNREACHABLE) from None
-    click.echo(f"wrote the schemas of {len(found)} tools to {file}", err=True)
+    click.echo(f"wrote {counted(len(found), 'schema')} to {file}", err=True)
     for line in pin_lines(server, settings.tools.mcp[server].tools, found):
         click.echo(line)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.connection import FAILED
+from orchestrator.cli.render import counted
 from orchestrator.settings import SettingsError, load_settings
 from orchestrator.triton.check import check_repositories
 
@@ -51,4 +52,4 @@ def check(repositories: tuple[Path, ...], backends: Path | None) -> None:
     if problems:
         raise SystemExit(FAILED)
     count = sum(1 for folder in folders for _ in folder.glob("*/config.pbtxt"))
-    click.echo(f"{count} models in {', '.join(map(str, folders))}: no problem found")
+    click.echo(f"{counted(count, 'model')} in {', '.join(map(str, folders))}: no problem found")

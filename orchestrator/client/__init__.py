@@ -3,5 +3,6 @@
 from orchestrator.client.errors import CallError
 from orchestrator.client.fleet import FleetClient
 from orchestrator.client.interrupts import Answer
+from orchestrator.client.results import read_json
 
-__all__ = ["Answer", "CallError", "FleetClient"]
+__all__ = ["Answer", "CallError", "FleetClient", "read_json"]

@@ -253,10 +253,75 @@ class FleetClient:
             )
         )
 
+    async def agent(self, name: str) -> agents_pb2.Agent:
+        """`name@version`, or the newest version of a bare name."""
+        return await self._call(
+            self._agents.GetAgent(
+                agents_pb2.GetAgentRequest(name=name),
+                metadata=self._metadata,
+                timeout=_CALL_TIMEOUT_S,
+            )
+        )
+
+    async def agents(
+        self, *, page_size: int = 20, page_token: str = ""
+    ) -> agents_pb2.ListAgentsResponse:
+        request = agents_pb2.ListAgentsRequest(page_size=page_size, page_token=page_token)
+        return await self._call(
+            self._agents.ListAgents(request, metadata=self._metadata, timeout=_CALL_TIMEOUT_S)
+        )
+
     async def create_session(self, agent: str = "") -> sessions_pb2.Session:
         return await self._call(
             self._sessions.CreateSession(
                 sessions_pb2.CreateSessionRequest(agent=agent),
+                metadata=self._metadata,
+                timeout=_CALL_TIMEOUT_S,
+            )
+        )
+
+    async def session(self, session_id: str) -> sessions_pb2.Session:
+        return await self._call(
+            self._sessions.GetSession(
+                sessions_pb2.GetSessionRequest(session_id=session_id),
+                metadata=self._metadata,
+                timeout=_CALL_TIMEOUT_S,
+            )
+        )
+
+    async def sessions(
+        self, *, page_size: int = 20, page_token: str = ""
+    ) -> sessions_pb2.ListSessionsResponse:
+        request = sessions_pb2.ListSessionsRequest(page_size=page_size, page_token=page_token)
+        return await self._call(
+            self._sessions.ListSessions(request, metadata=self._metadata, timeout=_CALL_TIMEOUT_S)
+        )
+
+    async def messages(
+        self, session_id: str, *, page_size: int = 0, page_token: str = ""
+    ) -> sessions_pb2.ListMessagesResponse:
+        request = sessions_pb2.ListMessagesRequest(
+            session_id=session_id, page_size=page_size, page_token=page_token
+        )
+        return await self._call(
+            self._sessions.ListMessages(request, metadata=self._metadata, timeout=_CALL_TIMEOUT_S)
+        )
+
+    async def fork_session(self, session_id: str) -> sessions_pb2.Session:
+        """A new session with a copy of the messages so far."""
+        return await self._call(
+            self._sessions.ForkSession(
+                sessions_pb2.ForkSessionRequest(session_id=session_id),
+                metadata=self._metadata,
+                timeout=_CALL_TIMEOUT_S,
+            )
+        )
+
+    async def delete_session(self, session_id: str) -> None:
+        """Deletes the session with its messages and runs."""
+        await self._call(
+            self._sessions.DeleteSession(
+                sessions_pb2.DeleteSessionRequest(session_id=session_id),
                 metadata=self._metadata,
                 timeout=_CALL_TIMEOUT_S,
             )

@@ -55,6 +55,7 @@ class AgentSpec(Value):
     start as tools, `handovers` those it may give the session to. An interrupt that
     nobody answers within `interrupt_timeout_ms` (0: the service's default) is answered
     with an error that the model sees. `timeout_ms` does not count interrupted time.
+    With `output_schema_json`, a JSON Schema, its runs' results are JSON that fits it.
     """
 
     description: str = ""
@@ -69,6 +70,7 @@ class AgentSpec(Value):
     budget: Budget = Budget()
     timeout_ms: int = Field(default=0, ge=0)
     interrupt_timeout_ms: int = Field(default=0, ge=0)
+    output_schema_json: str = ""
 
 
 class Agent(Value):

@@ -18,6 +18,24 @@ class Provider(StrEnum):
 class Capability(StrEnum):
     CHAT = "chat"
     TOOLS = "tools"
+    STRUCTURED = "structured"  # its engine can be held to a JSON Schema
+
+
+class StructuredFormat(StrEnum):
+    """The sampling parameter in which an engine takes a schema, by vLLM's names."""
+
+    STRUCTURED_OUTPUTS = "structured_outputs"
+    GUIDED_DECODING = "guided_decoding"
+    GUIDED_JSON = "guided_json"
+
+
+class ToolCallFormat(StrEnum):
+    """How a model writes its tool calls."""
+
+    HERMES = "hermes"
+    JSON = "json"
+    LLAMA3_JSON = "llama3_json"
+    MISTRAL = "mistral"
 
 
 class ModelEntry(Value):
@@ -36,7 +54,12 @@ class ModelEntry(Value):
     input_price: int = Field(default=0, ge=0)
     output_price: int = Field(default=0, ge=0)
     quality: Mapping[str, float] = Field(default_factory=dict)
-    tool_format: str = "hermes"
+    tool_format: ToolCallFormat = ToolCallFormat.HERMES
+    structured_format: StructuredFormat = StructuredFormat.STRUCTURED_OUTPUTS
+
+    @property
+    def constrains(self) -> bool:
+        return Capability.STRUCTURED in self.capabilities
 
     @property
     def served_as(self) -> str:
@@ -46,6 +69,9 @@ class ModelEntry(Value):
         """The price of these tokens, rounded up to a whole micro-unit."""
         total = usage.prompt_tokens * self.input_price + usage.completion_tokens * self.output_price
         return -(-total // 1_000_000)
+
+    def priced(self, usage: Usage) -> Usage:
+        return usage.model_copy(update={"cost_micros": self.cost_micros(usage)})
 
 
 Catalogue = Mapping[str, ModelEntry]

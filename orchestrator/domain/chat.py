@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from orchestrator.domain.agents import Sampling
 from orchestrator.domain.allowance import UNLIMITED, Allowance
 from orchestrator.domain.messages import Message, ToolCall
+from orchestrator.domain.output_schema import OutputShape
 from orchestrator.domain.runs import Usage
 
 
@@ -22,11 +23,21 @@ class ToolSchema:
     parameters: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class Meter:
+    """What an answer has taken so far, for whoever stops it before `ChatFinished`."""
+
+    usage: Usage = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
     """`model` is the catalogue's name; messages may begin with one of role SYSTEM.
 
-    The answer, with its prompt, stays within `allowance`.
+    The answer, with its prompt, stays within `allowance`. With `output` its text is to be
+    JSON of that shape: no tool calls are read from it, and an engine that can is held to it.
+
+    Who answers writes into `meter`, from when the model is asked on.
     """
 
     model: str
@@ -34,6 +45,8 @@ class ChatRequest:
     tools: tuple[ToolSchema, ...] = ()
     sampling: Sampling = Sampling()
     allowance: Allowance = UNLIMITED
+    output: OutputShape | None = None
+    meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
 class FinishReason(StrEnum):
@@ -71,9 +84,13 @@ ChatChunk = TextChunk | ToolCallChunk | ChatFinished
 
 
 class MalformedToolCall(Exception):
-    """The model began a tool call that can't be read: a signal to the step, not to a caller."""
+    """The model began a tool call that can't be read: a signal to the step, not to a caller.
 
-    def __init__(self, detail: str, usage: Usage) -> None:
+    `said` is the whole answer up to there, with the call.
+    """
+
+    def __init__(self, detail: str, usage: Usage, said: str = "") -> None:
         super().__init__(detail)
         self.detail = detail
         self.usage = usage
+        self.said = said

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.agents import ModelPolicy, Preference
 from orchestrator.domain.catalogue import Capability, Catalogue, ModelEntry
-from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.domain.events import Candidate, RouteDecided
 from orchestrator.domain.runs import Usage
 
@@ -50,6 +50,8 @@ def decide(
 
     Raises:
         Unavailable: MODEL_UNAVAILABLE, no model can take the request now.
+        InvalidInput: CONTEXT_LENGTH, it is too long for every model that could, even with the
+            whole conversation before it left out.
     """
     candidates = tuple(
         Candidate(
@@ -65,6 +67,12 @@ def decide(
     able = [candidate for candidate in candidates if not candidate.excluded]
     if not able:
         why = "; ".join(f"{c.model}: {c.excluded}" for c in candidates) or "the catalogue is empty"
+        if _is_too_long(demand, catalogue, policy):
+            raise InvalidInput(
+                f"the request is too long for every model ({why})",
+                field="input",
+                reason="CONTEXT_LENGTH",
+            )
         raise Unavailable(f"no model can take this request now ({why})", reason="MODEL_UNAVAILABLE")
     chosen, reason = _pick(able, policy.preference)
     return RouteDecided(
@@ -77,23 +85,36 @@ def decide(
     )
 
 
+def _is_too_long(demand: Demand, catalogue: Catalogue, policy: ModelPolicy) -> bool:
+    """Whether all that could take the request but for its length are too short for it."""
+    able = [entry for entry in catalogue.values() if not _unfit(entry, demand, policy)]
+    return bool(able) and all(_too_long(entry, demand) for entry in able)
+
+
 def _quality(entry: ModelEntry, complexity: Mapping[str, float]) -> float:
     return sum(p * entry.quality.get(label, 0.0) for label, p in complexity.items())
 
 
 def _excluded(entry: ModelEntry, demand: Demand, policy: ModelPolicy, unready: Set[str]) -> str:
+    not_ready = "not ready" if entry.name in unready else ""
+    return _unfit(entry, demand, policy) or _too_long(entry, demand) or not_ready
+
+
+def _unfit(entry: ModelEntry, demand: Demand, policy: ModelPolicy) -> str:
     missing = demand.capabilities - entry.capabilities
     if policy.models and entry.name not in policy.models:
         return "not among the agent's models"
     if missing:
         return f"can't do {', '.join(sorted(missing))}"
+    return ""
+
+
+def _too_long(entry: ModelEntry, demand: Demand) -> str:
     if demand.prompt_tokens + demand.new_tokens > entry.context_tokens:
         return (
             f"needs {demand.prompt_tokens} + {demand.new_tokens} tokens, "
             f"its context has {entry.context_tokens}"
         )
-    if entry.name in unready:
-        return "not ready"
     return ""
 
 

@@ -115,6 +115,7 @@ class Run(Value):
     busy_policy: BusyPolicy = BusyPolicy.REJECT
     budget: Budget = Budget()
     timeout_ms: int = 0
+    output_schema_json: str = ""  # of the result; whoever answers, also after a handover
     priority: int = 0
     labels: Mapping[str, str] = Field(default_factory=dict)
     parent: Parent | None = None

@@ -64,6 +64,13 @@ class Claim(Value):
     now_ms: int = 0
     waited_ms: int = 0
 
+    def left_ms(self, default_ms: int) -> int:
+        """The run's time that was left when it was claimed; `default_ms` is that of runs that
+        name none. All times are the store's: no clock of ours is compared with it.
+        """
+        run = self.run
+        return run.created_ms + (run.timeout_ms or default_ms) + run.paused_ms - self.now_ms
+
 
 class DeadLetter(Value):
     """A run that failed because an item of it was tried in vain, with what is known."""

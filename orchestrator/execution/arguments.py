@@ -6,7 +6,7 @@ An object with named properties takes no others, unless its schema says so itsel
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from jsonschema import Draft202012Validator
@@ -16,14 +16,19 @@ from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
 from orchestrator.domain.tools import ToolSpec
+from orchestrator.execution.reference_loops import REFERENCES, endless_reference, references
+from orchestrator.execution.stack_end import stack_end
+from orchestrator.execution.time_limit import TimeUp, time_limit
 
 MAX_ARGUMENTS_BYTES = 16_384
 MAX_SCHEMA_BYTES = 65_536
 _MAX_WHY_CHARS = 400
 
-_REFERENCES = ("$ref", "$dynamicRef")
+MAX_CHECK_S = 0.5
+"""Of processor time: a schema's patterns may take for ever on some texts."""
+
 _JOINED = frozenset(
-    (*_REFERENCES, "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
+    (*REFERENCES, "allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas")
 )
 _SAYS_ITSELF = ("additionalProperties", "unevaluatedProperties", "patternProperties")
 
@@ -57,9 +62,15 @@ class ArgumentReader:
         arguments = parsed(arguments_json)
         validator = self._validator(spec)
         try:
-            wrong = list(validator.iter_errors(arguments))
+            with time_limit(MAX_CHECK_S), stack_end():
+                wrong = list(validator.iter_errors(arguments))
         except RecursionError:
             raise BadArguments("the arguments are nested too deep") from None
+        except TimeUp:
+            raise BadArguments(
+                f"the arguments took more than {MAX_CHECK_S:g} s to be checked: "
+                "write shorter or plainer ones"
+            ) from None
         if wrong:
             raise BadArguments(why_wrong(wrong))
         return json.dumps(arguments, ensure_ascii=False, allow_nan=False)
@@ -89,7 +100,15 @@ def compiled(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
             f'tool {name!r}: its schema must have "type": "object", not {plain.get("type")!r}'
         )
     try:
-        Draft202012Validator.check_schema(plain)
+        with stack_end():
+            return _validator_of(name, plain)
+    except RecursionError:
+        raise BadSchema(f"tool {name!r}: its schema is nested too deep") from None
+
+
+def _validator_of(name: str, schema: dict[str, Any]) -> Draft202012Validator:
+    try:
+        Draft202012Validator.check_schema(schema)
     except SchemaError as wrong:
         where = "".join(f".{part}" for part in wrong.absolute_path)
         raise BadSchema(
@@ -97,43 +116,35 @@ def compiled(name: str, schema: Mapping[str, Any]) -> Draft202012Validator:
         ) from None
     except OverflowError as wrong:
         raise BadSchema(f"tool {name!r}: a pattern of its schema is wrong: {wrong}") from None
-    plain.pop("$schema", None)
-    _check_references(name, plain)
-    _close(plain)
-    validator = Draft202012Validator(plain, registry=Registry())
-    try:
-        list(validator.iter_errors({}))  # a reference to itself shows here
-    except RecursionError:
-        raise BadSchema(f"tool {name!r}: its schema refers to itself without end") from None
-    return validator
+    schema.pop("$schema", None)
+    _check_references(name, schema)
+    _close(schema)
+    return Draft202012Validator(schema, registry=Registry())
 
 
 def _check_references(name: str, schema: Mapping[str, Any]) -> None:
     resolver = Registry().resolver_with_root(DRAFT202012.create_resource(schema))
-    for reference in _references(schema):
+
+    def lookup(reference: str) -> Any:
         if not reference.startswith("#"):
             raise BadSchema(
                 f"tool {name!r}: its schema refers to {reference[:200]!r}; "
                 "only what is inside it may be referred to: '#/$defs/…'"
             )
         try:
-            resolver.lookup(reference)
+            return resolver.lookup(reference).contents
         except Unresolvable:
             raise BadSchema(
                 f"tool {name!r}: its schema has nothing at {reference[:200]!r}"
             ) from None
 
-
-def _references(node: Any) -> Iterator[str]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key in _REFERENCES and isinstance(value, str):
-                yield value
-            elif key not in ("const", "enum", "default", "examples"):
-                yield from _references(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _references(value)
+    for reference in references(schema):
+        lookup(reference)
+    endless = endless_reference(schema, lookup)
+    if endless is not None:
+        raise BadSchema(
+            f"tool {name!r}: its schema refers to itself without end at {endless[:200]!r}"
+        )
 
 
 def _close(node: Any, *, root: bool = True) -> None:

@@ -3,11 +3,12 @@
 CLOSED ─failures in a row─▶ OPEN ─rest_s─▶ HALF_OPEN: one probe
   ▲                          ▲                 │
   └──────── it succeeds ─────┼─────────────────┤
-                             └── it fails ─────┘
+                             └── it fails, or does not end
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,22 +56,26 @@ class Breaker:
         self._round = 0
         self._failures = 0
         self._opened = 0.0
-        self._probing = False
+        self._probe_ends = math.inf  # of the probe that is on its way, if one is
 
     @property
     def circuit(self) -> Circuit:
         return self._circuit
 
-    def admit(self) -> Admitted | Resting:
+    def admit(self, *, within_s: float) -> Admitted | Resting:
+        """Asks for a call that has to end within that time: a probe that has not has failed."""
+        now = self._now()
+        if now >= self._probe_ends:
+            self._open(self._probe_ends)
         if self._circuit is Circuit.OPEN:
-            left_s = self._opened + self._policy.rest_s - self._now()
+            left_s = self._opened + self._policy.rest_s - now
             if left_s > 0:
                 return Resting(left_s)
             self._become(Circuit.HALF_OPEN)
         if self._circuit is Circuit.HALF_OPEN:
-            if self._probing:
+            if self._probe_ends < math.inf:
                 return Resting(self._policy.rest_s)
-            self._probing = True
+            self._probe_ends = now + within_s
         return Admitted(self._round)
 
     def succeeded(self, admitted: Admitted) -> None:
@@ -85,16 +90,19 @@ class Breaker:
             return
         self._failures += 1
         if self._circuit is Circuit.HALF_OPEN or self._failures >= self._policy.failures:
-            self._opened = self._now()
-            self._become(Circuit.OPEN)
+            self._open(self._now())
 
     def withdrawn(self, admitted: Admitted) -> None:
         """The call ended without saying anything of what it asked: it was cancelled."""
         if admitted.round == self._round:
-            self._probing = False
+            self._probe_ends = math.inf
+
+    def _open(self, since: float) -> None:
+        self._opened = since
+        self._become(Circuit.OPEN)
 
     def _become(self, circuit: Circuit) -> None:
         self._circuit = circuit
         self._round += 1
         self._failures = 0
-        self._probing = False
+        self._probe_ends = math.inf

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from orchestrator.domain.errors import FleetError
 from orchestrator.domain.events import StepRestarted
 from orchestrator.domain.machine import CancelRequested, Failed
-from orchestrator.domain.runs import RunError
+from orchestrator.domain.runs import RunError, Usage
 from orchestrator.domain.work import Claim, Lease, WorkKind
 from orchestrator.execution.cancels import CancelListener
 from orchestrator.execution.commit import commit
@@ -20,7 +20,7 @@ from orchestrator.execution.leases import STUBBORN_S, LeaseKeeper
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.policy import Decision, Drop, HandBack, decide
 from orchestrator.execution.retry import Backoff, full_jitter
-from orchestrator.execution.signals import NotRepeatable
+from orchestrator.execution.signals import CutShort, NotRepeatable
 from orchestrator.ports.state import Limits, RunStore
 
 log = logging.getLogger(__name__)
@@ -189,15 +189,15 @@ class ClaimLoop:
             return CancelRequested()
         if time.monotonic() >= job.lease_until:  # we were stopped, or the claim took too long
             return HandBack()
-        remaining_s = self._remaining_s(claim)
+        remaining_s = max(0.0, claim.left_ms(int(self._settings.run_timeout_s * 1000)) / 1000)
         job.ends_at = time.monotonic() + remaining_s
         deadline = asyncio.timeout(remaining_s)
         try:
             async with deadline:
                 await self._handler(claim)
-        except (asyncio.CancelledError, NotRepeatable) as stopped:
+        except (asyncio.CancelledError, NotRepeatable, CutShort) as stopped:
             if job.cut is None and deadline.expired():
-                return self._too_late(claim)
+                return self._too_late(claim, _taken(stopped))
             return self._cut_off(job, stopped)
         except Exception as error:  # noqa: BLE001 - the run must go on or end, whatever broke
             if deadline.expired():
@@ -208,7 +208,7 @@ class ClaimLoop:
     def _cut_off(self, job: Job, stopped: BaseException) -> Decision:
         match job.cut:
             case Cut.CANCEL:
-                return CancelRequested()
+                return CancelRequested(_taken(stopped))
             case Cut.DRAIN:
                 counts = isinstance(stopped, NotRepeatable)
                 return HandBack(counts=counts, void=not counts)
@@ -219,22 +219,17 @@ class ClaimLoop:
         current = asyncio.current_task()
         if current is not None and current.cancelling() == 0:  # it came from within the handler
             return self._failed(job.claim, RuntimeError("cancelled from within"))
-        raise stopped
+        raise asyncio.CancelledError from stopped
 
-    def _remaining_s(self, claim: Claim) -> float:
-        # Both times are the store's; no clock of ours is compared with it.
-        run = claim.run
-        limit_ms = run.timeout_ms or self._settings.run_timeout_s * 1000
-        return max(0.0, (run.created_ms + limit_ms + run.paused_ms - claim.now_ms) / 1000)
-
-    def _too_late(self, claim: Claim) -> Decision:
+    def _too_late(self, claim: Claim, taken: Usage = Usage()) -> Decision:
         run = claim.run
         limit_s = run.timeout_ms / 1000 or self._settings.run_timeout_s
         return Failed(
             RunError(
                 reason="DEADLINE_EXCEEDED",
                 message=f"run {run.run_id} took longer than its timeout of {limit_s:g} s",
-            )
+            ),
+            taken,
         )
 
     def _failed(self, claim: Claim, error: Exception) -> Decision:
@@ -310,6 +305,10 @@ class ClaimLoop:
 
 def _tasks(jobs: Jobs) -> set[asyncio.Task[None]]:
     return {job.task for job in jobs if job.task is not None}
+
+
+def _taken(stopped: BaseException) -> Usage:
+    return stopped.usage if isinstance(stopped, CutShort) else Usage()
 
 
 def _where(error: BaseException) -> str:

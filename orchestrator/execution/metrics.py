@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from orchestrator.domain.runs import StepRecord
+from orchestrator.domain.runs import StepRecord, Usage
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import TenantLoad
 
@@ -21,70 +21,41 @@ class ExecutionMetrics:
     def __init__(self, registry: CollectorRegistry, *, named_tenants: int = NAMED_TENANTS) -> None:
         self._tenants = _Names(named_tenants)
         self._models: dict[str, tuple[Counter, Counter, Counter, Histogram]] = {}
-        self.claims = Counter(
-            "fleet_items_claimed", "Items claimed", ["kind", "again"], registry=registry
+        self._registry = registry
+        self.claims = self._counter("items_claimed", "Items claimed", "kind", "again")
+        self.dropped = self._counter("items_dropped", "Items not committed", "kind", "reason")
+        self.back = self._counter(
+            "items_handed_back", "Items given back to be claimed again", "kind", "counts"
         )
-        self.dropped = Counter(
-            "fleet_items_dropped", "Items not committed", ["kind", "reason"], registry=registry
+        self.running = self._gauge("items_running", "Items being carried out")
+        self.seconds = self._histogram("item_seconds", "Time from claim to commit", "kind")
+        self.waits = self._histogram(
+            "wait_seconds", "Time that an item was ready before it was claimed", "kind", "tenant"
         )
-        self.back = Counter(
-            "fleet_items_handed_back",
-            "Items given back to be claimed again",
-            ["kind", "counts"],
-            registry=registry,
+        self._queued = self._gauge("queue_items", "Items ready to be claimed, everywhere")
+        self._leased = self._gauge("queue_leased", "Items leased, everywhere")
+        self._jain = self._gauge(
+            "fairness_jain", "Jain's index of service by weight among backlogged tenants"
         )
-        self.running = Gauge(
-            "fleet_items_running", "Items being carried out", ["kind"], registry=registry
-        )
-        self.seconds = Histogram(
-            "fleet_item_seconds",
-            "Time from claim to commit",
-            ["kind"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self.waits = Histogram(
-            "fleet_wait_seconds",
-            "Time that an item was ready before it was claimed",
-            ["kind", "tenant"],
-            buckets=_SECONDS,
-            registry=registry,
-        )
-        self._queued = Gauge(
-            "fleet_queue_items",
-            "Items ready to be claimed, everywhere",
-            ["kind"],
-            registry=registry,
-        )
-        self._leased = Gauge(
-            "fleet_queue_leased", "Items leased, everywhere", ["kind"], registry=registry
-        )
-        self._jain = Gauge(
-            "fleet_fairness_jain",
-            "Jain's index of service by weight among backlogged tenants",
-            ["kind"],
-            registry=registry,
-        )
-        self._reaped = Counter(
-            "fleet_leases_reaped", "Expired leases queued again", registry=registry
-        )
-        self._overdue = Counter(
-            "fleet_runs_overdue", "Runs that ended at their timeout unattended", registry=registry
-        )
-        self._tokens = Counter("fleet_tokens", "Tokens used", ["model", "kind"], registry=registry)
-        self._cost = Counter(
-            "fleet_cost_micros", "Cost in millionths of the currency", ["model"], registry=registry
-        )
-        self._ttft = Histogram(
-            "fleet_time_to_first_token_seconds",
+        self._reaped = self._counter("leases_reaped", "Expired leases queued again")
+        self._overdue = self._counter("runs_overdue", "Runs that ended at their timeout unattended")
+        self._tokens = self._counter("tokens", "Tokens used", "model", "kind")
+        self._cost = self._counter("cost_micros", "Cost in millionths of the currency", "model")
+        self._ttft = self._histogram(
+            "time_to_first_token_seconds",
             "From the request to the model until its first text",
-            ["model"],
-            buckets=_SECONDS,
-            registry=registry,
+            "model",
         )
-        self._tools = Counter(
-            "fleet_tool_calls", "Tries of tool calls", ["tool", "outcome"], registry=registry
-        )
+        self._tools = self._counter("tool_calls", "Tries of tool calls", "tool", "outcome")
+
+    def _counter(self, name: str, said: str, *labels: str) -> Counter:
+        return Counter(f"fleet_{name}", said, labels, registry=self._registry)
+
+    def _gauge(self, name: str, said: str) -> Gauge:
+        return Gauge(f"fleet_{name}", said, ["kind"], registry=self._registry)
+
+    def _histogram(self, name: str, said: str, *labels: str) -> Histogram:
+        return Histogram(f"fleet_{name}", said, labels, buckets=_SECONDS, registry=self._registry)
 
     def of(self, kind: WorkKind) -> KindMetrics:
         return KindMetrics(self, kind)
@@ -110,19 +81,26 @@ class ExecutionMetrics:
         self._tools.labels(tool, outcome).inc()
 
     def inferred(self, record: StepRecord) -> None:
-        known = self._models.get(record.model)
-        if known is None:
-            known = self._models[record.model] = (
-                self._tokens.labels(record.model, "prompt"),
-                self._tokens.labels(record.model, "completion"),
-                self._cost.labels(record.model),
-                self._ttft.labels(record.model),
-            )
-        prompt, completion, cost, ttft = known
-        prompt.inc(record.usage.prompt_tokens)
-        completion.inc(record.usage.completion_tokens)
-        cost.inc(record.usage.cost_micros)
+        self.used(record.model, record.usage)
+        *_, ttft = self._of_model(record.model)
         ttft.observe(record.ttft_ms / 1000)
+
+    def used(self, model: str, usage: Usage) -> None:
+        prompt, completion, cost, _ = self._of_model(model)
+        prompt.inc(usage.prompt_tokens)
+        completion.inc(usage.completion_tokens)
+        cost.inc(usage.cost_micros)
+
+    def _of_model(self, model: str) -> tuple[Counter, Counter, Counter, Histogram]:
+        known = self._models.get(model)
+        if known is None:
+            known = self._models[model] = (
+                self._tokens.labels(model, "prompt"),
+                self._tokens.labels(model, "completion"),
+                self._cost.labels(model),
+                self._ttft.labels(model),
+            )
+        return known
 
 
 class KindMetrics:

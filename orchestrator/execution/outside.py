@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
-from jsonschema.protocols import Validator
-from jsonschema.validators import extend
-from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.delegation import ASK_PERSON
 from orchestrator.domain.messages import ToolCall
 from orchestrator.execution.arguments import BadArguments, parsed, why_wrong
+from orchestrator.execution.bounded_check import TooMuch, errors
 
 MAX_CHECKS = 5_000
 """A schema of a caller's may be one that takes for ever: after so many keywords it is let be."""
-
-MAX_DEPTH = 64
-"""Keywords inside keywords, well before the interpreter's own limit is reached."""
-
-MAX_UNIQUE_ITEMS = 128
 
 _NAMED = ("properties", "$defs", "definitions", "dependentSchemas")
 _DATA = ("const", "enum", "default", "examples")
@@ -46,10 +35,10 @@ def what_is_wrong(spec: AgentSpec, call: ToolCall) -> str | None:
     if schema is None:
         return None
     try:
-        wrong = _errors(schema, parsed(call.arguments_json))
+        wrong = errors(_unpatterned(schema), parsed(call.arguments_json), most_checks=MAX_CHECKS)
     except BadArguments as bad:
         return str(bad)
-    except (_TooMuch, RecursionError, Unresolvable):
+    except (TooMuch, RecursionError, Unresolvable):
         return None
     return why_wrong(wrong) if wrong else None
 
@@ -59,55 +48,6 @@ def _schema(spec: AgentSpec, name: str) -> Mapping[str, Any] | None:
         return ASK_PERSON.parameters
     own = (tool.parameters_json for tool in spec.client_tools if tool.name == name)
     return next(map(json.loads, own), None)
-
-
-def _errors(schema: Mapping[str, Any], arguments: Any) -> list[ValidationError]:
-    _spent.set(_Spent())
-    return list(_Bounded(_unpatterned(schema), registry=Registry()).iter_errors(arguments))
-
-
-class _TooMuch(Exception):
-    pass
-
-
-@dataclass(slots=True)
-class _Spent:
-    checks: int = 0
-    depth: int = 0
-
-
-_spent: ContextVar[_Spent] = ContextVar("spent")
-
-
-def _bounded(check: Any) -> Any:
-    def counted(
-        validator: Validator, value: Any, instance: Any, schema: Any
-    ) -> Iterator[ValidationError]:
-        spent = _spent.get()
-        spent.checks += 1
-        if spent.checks > MAX_CHECKS or spent.depth >= MAX_DEPTH:
-            raise _TooMuch
-        spent.depth += 1
-        try:
-            yield from check(validator, value, instance, schema) or ()
-        finally:
-            spent.depth -= 1
-
-    return counted
-
-
-def _unique(
-    validator: Validator, value: Any, instance: Any, schema: Any
-) -> Iterator[ValidationError]:
-    if isinstance(instance, list) and len(instance) > MAX_UNIQUE_ITEMS:
-        raise _TooMuch  # its time grows with their square
-    yield from Draft202012Validator.VALIDATORS["uniqueItems"](validator, value, instance, schema)
-
-
-_CHECKS = {**Draft202012Validator.VALIDATORS, "uniqueItems": _unique}
-_Bounded = extend(  # type: ignore[no-untyped-call]
-    Draft202012Validator, {name: _bounded(check) for name, check in _CHECKS.items()}
-)
 
 
 def _unpatterned(node: Any, *, names: bool = False) -> Any:

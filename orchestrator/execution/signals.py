@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orchestrator.domain.runs import Usage
+
 
 class NotRepeatable(Exception):
     """The work was cut off in the middle of what must not silently happen again.
@@ -9,3 +11,11 @@ class NotRepeatable(Exception):
     Raised instead of CancelledError. An item that is handed back then keeps its
     attempt, so that whoever claims it next knows.
     """
+
+
+class CutShort(Exception):
+    """The work was cut off after it had taken so much. Raised instead of CancelledError."""
+
+    def __init__(self, usage: Usage) -> None:
+        super().__init__(f"{usage.tokens} tokens")
+        self.usage = usage

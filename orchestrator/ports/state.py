@@ -163,6 +163,10 @@ class RunStore(ABC):
         """
 
     @abstractmethod
+    async def registered(self, tenant: str, request_id: str) -> Registration | None:
+        """Returns what a request id is bound to; None when it is unknown, or not any more."""
+
+    @abstractmethod
     async def submit(self, transition: Transition, *, session_labels: Mapping[str, str]) -> bool:
         """Accepts the run of a `Submitted` transition; creates its session when it is new.
 

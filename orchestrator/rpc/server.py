@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
 import grpc.aio
@@ -11,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from orchestrator.api.services import Services
+from orchestrator.domain.addresses import is_loopback
 from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.ports.auth import Authenticator
 from orchestrator.rpc.agents import AgentServicer
@@ -82,7 +82,7 @@ class ApiServer:
         settings: ServerSettings,
         registry: CollectorRegistry,
     ) -> None:
-        if authenticator.loopback_only and not _is_loopback(settings.address):
+        if authenticator.loopback_only and not is_loopback(settings.address):
             raise InvalidInput(
                 f"address {settings.address!r} can be reached from other machines, but no keys "
                 "are set up: set up API keys, or listen on 127.0.0.1",
@@ -180,13 +180,3 @@ def _options(settings: ServerSettings) -> list[tuple[str, int]]:
             round(settings.min_ping_interval_s * 1000),
         ),
     ]
-
-
-def _is_loopback(address: str) -> bool:
-    if address.startswith(("unix:", "unix-abstract:")):
-        return True
-    host = address.rpartition(":")[0].removeprefix("[").removesuffix("]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -1,4 +1,4 @@
-"""One tool call as a JSON object with `name` and `arguments`."""
+"""One tool call as a JSON object with `name` and `arguments`, or `parameters`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from orchestrator.domain.runs import Usage
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SPACE = re.compile(r"[ \t\n\r]*")
 
+MAX_CALL_CHARS = 32_768
+ARGUMENTS = ("arguments", "parameters")
+"""Either is the arguments' name, whatever the format: models mix them up."""
+
 
 def read_call(body: str) -> tuple[str, str]:
     """Returns the name and the arguments, a JSON object exactly as it was written.
@@ -19,19 +23,41 @@ def read_call(body: str) -> tuple[str, str]:
     Raises:
         MalformedToolCall: the body is something else. The detail quotes none of it.
     """
+    members = _read(body)
+    given = [key for key in ARGUMENTS if key in members]
+    if len(given) > 1:
+        _refuse('it has both "arguments" and "parameters"')
+    value, written = members[given[0]] if given else ({}, "{}")
+    if not isinstance(value, dict):
+        _refuse(f'"{given[0]}" must be a JSON object')
+    name, _ = members.get("name", ("", ""))
+    return checked_name(name), written
+
+
+def read_arguments(body: str) -> str:
+    """Raises MalformedToolCall: the body is no JSON object."""
+    _read(body)
+    return body
+
+
+def checked_name(name: object) -> str:
+    """Raises MalformedToolCall."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        _refuse('"name" must be a tool\'s name of a-z, A-Z, 0-9, "_", "." and "-"')
+    return name
+
+
+def too_long() -> NoReturn:
+    raise MalformedToolCall(f"a tool call is longer than {MAX_CALL_CHARS} characters", Usage())
+
+
+def _read(body: str) -> dict[str, tuple[Any, str]]:
     try:
-        members = _members(body)
+        return _members(body)
     except json.JSONDecodeError as error:
         _refuse(f"it is not a JSON object: {error.msg} at character {error.pos}")
     except RecursionError:
         _refuse("it is nested too deeply")
-    name, _ = members.get("name", ("", ""))
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        _refuse('"name" must be a tool\'s name of a-z, A-Z, 0-9, "_", "." and "-"')
-    arguments, written = members.get("arguments", ({}, "{}"))
-    if not isinstance(arguments, dict):
-        _refuse('"arguments" must be a JSON object')
-    return name, written
 
 
 def _refuse(detail: str) -> NoReturn:

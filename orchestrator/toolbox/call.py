@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.delegation import ask_tools, handover_tools
-from orchestrator.domain.errors import DeadlineExceeded, Internal
+from orchestrator.domain.errors import Internal
 from orchestrator.domain.machine import ToolFinished, ToolOutcomeUnknown
 from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.tools import Effect, ToolResult, ToolSpec, failure
@@ -83,7 +83,8 @@ class ToolCallHandler:
         attempt, once = claim.lease.attempt, spec.effect is Effect.AT_MOST_ONCE
         if once and attempt > 1:
             return AskPerson(CUT_OFF)
-        ends = time.monotonic() + self._remaining_s(claim)
+        # The loop ends the call with its run; a tool is told in time.
+        ends = time.monotonic() + claim.left_ms(int(self._settings.run_timeout_s * 1000)) / 1000
         while True:
             tried = await self._try(claim, call, spec, ends)
             decided = after(spec, tried, attempt=attempt, draw=random.uniform)
@@ -95,11 +96,7 @@ class ToolCallHandler:
     async def _try(
         self, claim: Claim, call: ToolCall, spec: ToolSpec, ends: float
     ) -> ToolResult | Busy:
-        remaining_s = ends - time.monotonic()
-        if remaining_s <= 0:
-            raise DeadlineExceeded(
-                f"run {claim.run.run_id} took longer than its timeout of {self._limit_s(claim):g} s"
-            )
+        remaining_s = max(0.0, ends - time.monotonic())
         tried = await self._runner.run(
             spec, call, key=claim.lease.item.key, remaining_s=remaining_s
         )
@@ -111,14 +108,6 @@ class ToolCallHandler:
     async def _interrupt_ttl_ms(self, claim: Claim) -> int:
         agent = await self._agents.get(claim.run.tenant, claim.run.agent)
         return agent.spec.interrupt_timeout_ms or self._settings.interrupt_ttl_ms
-
-    def _remaining_s(self, claim: Claim) -> float:
-        # Both times are the store's; no clock of ours is compared with it.
-        run = claim.run
-        return (run.created_ms + run.paused_ms - claim.now_ms) / 1000 + self._limit_s(claim)
-
-    def _limit_s(self, claim: Claim) -> float:
-        return claim.run.timeout_ms / 1000 or self._settings.run_timeout_s
 
 
 def _named(spec: AgentSpec) -> Iterator[str]:

@@ -78,7 +78,8 @@ class ToolRunner:
         breaker = self._breakers.setdefault(
             call.name, Breaker(self._settings.breaker, now=self._now)
         )
-        admitted = breaker.admit()
+        # Twice the grace: its own end, if there is one, comes first.
+        admitted = breaker.admit(within_s=timeout_s + 2 * self._settings.grace_s)
         if isinstance(admitted, Resting):
             return failure(
                 f"{call.name} is resting after it failed several times; it may work later",

@@ -104,13 +104,13 @@ class SubRuns:
             timeout_ms=self._timeout_ms(claim, agent),
             priority=run.priority,
             labels={PARENT_LABEL: run.run_id},
+            output_schema_json=agent.spec.output_schema_json,
             parent=Parent(run_id=run.run_id, item_key=claim.lease.item.key, depth=depth),
         )
 
     def _timeout_ms(self, claim: Claim, agent: Agent) -> int:
-        run, default_ms = claim.run, int(self._settings.run_timeout_s * 1000)
-        limit_ms = run.timeout_ms or default_ms
-        left_ms = run.created_ms + limit_ms + run.paused_ms - claim.now_ms
+        default_ms = int(self._settings.run_timeout_s * 1000)
+        left_ms = claim.left_ms(default_ms)
         if left_ms <= 0:
             raise Refused("the run has no time left")
         return min(agent.spec.timeout_ms or default_ms, left_ms)

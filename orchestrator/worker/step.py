@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.domain.agents import Agent
 from orchestrator.domain.allowance import Allowance, left_of
@@ -14,11 +14,12 @@ from orchestrator.domain.chat import (
     ChatFinished,
     ChatRequest,
     MalformedToolCall,
+    Meter,
     TextChunk,
     ToolCallChunk,
     ToolSchema,
 )
-from orchestrator.domain.errors import Internal, InvalidInput, Unavailable
+from orchestrator.domain.errors import Exhausted, Internal, InvalidInput, Unavailable
 from orchestrator.domain.events import StepRestarted, TextDelta
 from orchestrator.domain.machine import Failed, InferenceFinished
 from orchestrator.domain.messages import Message, ToolCall
@@ -28,13 +29,17 @@ from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
+from orchestrator.execution.signals import CutShort
 from orchestrator.ports.models import LanguageModel, RequestClassifier
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.worker.choice import ModelChoice
 from orchestrator.worker.context import assemble, excess_chars, fit
 from orchestrator.worker.emitter import Emitter
+from orchestrator.worker.malformed import REASON as MALFORMED
+from orchestrator.worker.malformed import asked_again
 from orchestrator.worker.offer import Offer
+from orchestrator.worker.structured import InvalidOutput, Structured, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +91,18 @@ class StepHandler:
         emitter = Emitter(self._runs, claim.lease)
         try:
             await self._until_answered(step, emitter)
+        except asyncio.CancelledError:
+            raise CutShort(self._taken(step)) from None
         finally:
             await emitter.close()
+
+    def _taken(self, step: _Step) -> Usage:
+        taken = Usage()
+        for entry, meter in step.asked:
+            usage = entry.priced(meter.usage)
+            self._metrics.used(entry.name, usage)
+            taken += usage
+        return taken
 
     async def _until_answered(self, step: _Step, emitter: Emitter) -> None:
         give_up = time.monotonic() + self._settings.patience_s
@@ -99,9 +114,6 @@ class StepHandler:
                 if error.reason != "MODEL_UNAVAILABLE" or time.monotonic() > give_up:
                     raise
                 await asyncio.sleep(next(waits))
-            except InvalidInput as error:
-                if error.reason != "CONTEXT_LENGTH" or not step.shorten(error):
-                    raise
             else:
                 return
 
@@ -112,14 +124,14 @@ class StepHandler:
         if decided is not None:
             emitter.put(decided)
         route_ms = (time.perf_counter() - began) * 1000
-        allowance = left_of(claim.run, entry)
         try:
-            answer = await self._infer(step, entry, allowance, emitter)
-        except MalformedToolCall as malformed:
-            failed = _malformed(malformed, entry, allowance)
+            answer = await self._answer(step, entry, emitter)
+        except (_GivenUp, InvalidOutput) as ended:
+            reason = ended.reason if isinstance(ended, _GivenUp) else "INVALID_OUTPUT"
+            failed = Failed(RunError(reason=reason, message=str(ended)), step.spent)
             await commit(self._runs, claim, failed, emitted=await emitter.rest())
             return
-        record = _record(claim, entry, answer.finished, route_ms)
+        record = _record(claim, entry, answer.finished, step.spent, route_ms)
         finished = InferenceFinished(
             answer.text,
             answer.calls,
@@ -130,19 +142,64 @@ class StepHandler:
         await commit(self._runs, claim, finished, emitted=await emitter.rest())
         self._metrics.inferred(record)
 
-    async def _infer(
-        self, step: _Step, entry: ModelEntry, allowance: Allowance, emitter: Emitter
+    async def _answer(self, step: _Step, entry: ModelEntry, emitter: Emitter) -> _Answer:
+        """Asks until the answer is what the run wants, or the model has had its chances.
+
+        Raises:
+            _GivenUp, InvalidOutput: after an answer; `step.spent` has what was used.
+        """
+        schema = step.claim.run.output_schema_json
+        structured = Structured(schema, entry, step.tools) if schema else None
+        turn = structured.first() if structured else Turn(tools=step.tools)
+        while True:
+            try:
+                answer = await self._fitted(step, turn, entry, emitter)
+            except MalformedToolCall as malformed:
+                step.blame(malformed, entry)
+                turn = asked_again(turn, malformed)
+                emitter.put(StepRestarted(reason=f"{MALFORMED}: {malformed.detail}"))
+                continue
+            step.spend(answer.finished.usage, entry)
+            if structured is None or answer.calls:
+                return answer
+            judged = structured.judge(turn, answer.text, answer.finished.reason)
+            if isinstance(judged, str):
+                return replace(answer, text=judged)
+            turn = judged
+            if answer.text:
+                emitter.put(StepRestarted(reason="INVALID_OUTPUT"))
+
+    async def _fitted(
+        self, step: _Step, turn: Turn, entry: ModelEntry, emitter: Emitter
     ) -> _Answer:
+        """Leaves out of the conversation what the model has no room for."""
+        while True:
+            try:
+                return await self._infer(step, turn, entry, emitter)
+            except InvalidInput as error:
+                if error.reason == "CONTEXT_LENGTH" and step.shorten(error):
+                    continue
+                if not step.spent.tokens:
+                    raise
+                raise _GivenUp(error.reason, error.message) from None
+            except Exhausted as error:
+                if not step.spent.tokens:
+                    raise
+                raise _GivenUp(error.reason, error.message) from None
+
+    async def _infer(self, step: _Step, turn: Turn, entry: ModelEntry, emitter: Emitter) -> _Answer:
         text: list[str] = []
         calls: list[ToolCall] = []
         finished: ChatFinished | None = None
         request = ChatRequest(
             model=entry.name,
-            messages=step.messages,
-            tools=step.tools,
+            messages=turn.messages(step.messages),
+            tools=turn.tools,
             sampling=step.agent.spec.sampling,
-            allowance=allowance,
+            allowance=step.allowance(entry),
+            output=turn.output,
         )
+        step.asked.append((entry, request.meter))
         try:
             async with aclosing(self._language.chat(request)) as chunks:
                 async for chunk in chunks:
@@ -155,6 +212,7 @@ class StepHandler:
                         case ChatFinished():
                             finished = chunk
         except Unavailable:
+            step.asked.pop()  # nobody pays for what is tried again
             self._choice.shun(entry.name)
             if text:
                 emitter.put(StepRestarted(reason="MODEL_UNAVAILABLE"))
@@ -164,15 +222,55 @@ class StepHandler:
         return _Answer("".join(text), _numbered(step.claim, calls), finished)
 
 
+class _GivenUp(Exception):
+    """The run fails, and is charged for what the step took."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class _Step:
-    """What a step is asked: `messages` is what of `_whole` the model has room for."""
+    """What a step is asked: `messages` is what of `_whole` the model has room for.
+
+    `spent` is what its answers took so far; `asked` the models whose answers it has, or is
+    getting.
+    """
 
     def __init__(self, claim: Claim, agent: Agent, messages: tuple[Message, ...]) -> None:
         self.claim = claim
         self.agent = agent
         self.messages = self._whole = messages
         self.tools: tuple[ToolSchema, ...] = ()
+        self.spent = Usage()
+        self._blamed = False
+        self.asked: list[tuple[ModelEntry, Meter]] = []
         self._excess = 0
+
+    def spend(self, usage: Usage, entry: ModelEntry) -> None:
+        self.spent += entry.priced(usage)
+
+    def allowance(self, entry: ModelEntry) -> Allowance:
+        """Raises Exhausted BUDGET: the run has nothing left."""
+        run = self.claim.run
+        return left_of(run.model_copy(update={"usage": run.usage + self.spent}), entry)
+
+    def blame(self, malformed: MalformedToolCall, entry: ModelEntry) -> None:
+        """Counts an answer that has a malformed call.
+
+        Raises:
+            _GivenUp: it is the step's second, or took all of the budget.
+        """
+        allowance = self.allowance(entry)
+        usage = malformed.usage
+        usage = usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
+        self.spent += usage
+        if allowance.spent_by(usage):
+            raise _GivenUp("BUDGET", f"budget ran out while {entry.name} wrote a tool call")
+        if self._blamed:
+            twice = f"{entry.name} wrote a tool call that can't be read, and so again when told"
+            raise _GivenUp(MALFORMED, f"{twice}: {malformed.detail}")
+        self._blamed = True
 
     def shorten(self, error: InvalidInput) -> bool:
         """Leaves more out after the model refused the length; False when nothing more may go."""
@@ -180,16 +278,6 @@ class _Step:
         self._excess += excess_chars(before, error)
         self.messages = fit(self._whole, self._excess)
         return self.messages != before
-
-
-def _malformed(malformed: MalformedToolCall, entry: ModelEntry, allowance: Allowance) -> Failed:
-    usage = malformed.usage
-    usage = usage.model_copy(update={"cost_micros": entry.cost_micros(usage)})
-    if allowance.spent_by(usage):
-        said = f"budget ran out while {entry.name} wrote a tool call"
-        return Failed(RunError(reason="BUDGET", message=said), usage)
-    said = f"{entry.name} wrote a tool call that can't be read: {malformed.detail}"
-    return Failed(RunError(reason="MALFORMED_TOOL_CALL", message=said), usage)
 
 
 def _numbered(claim: Claim, calls: list[ToolCall]) -> tuple[ToolCall, ...]:
@@ -200,18 +288,15 @@ def _numbered(claim: Claim, calls: list[ToolCall]) -> tuple[ToolCall, ...]:
     )
 
 
-def _record(claim: Claim, entry: ModelEntry, finished: ChatFinished, route_ms: float) -> StepRecord:
-    usage = finished.usage
+def _record(
+    claim: Claim, entry: ModelEntry, finished: ChatFinished, spent: Usage, route_ms: float
+) -> StepRecord:
     return StepRecord(
         step=claim.lease.item.step,
         attempt=claim.lease.attempt,
         model=entry.name,
         finish_reason=finished.reason.value,
-        usage=Usage(
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cost_micros=entry.cost_micros(usage),
-        ),
+        usage=spent,
         route_ms=route_ms,
         prompt_ms=finished.prompt_ms,
         ttft_ms=finished.ttft_ms,

@@ -141,8 +141,8 @@ class Outside:
                     writer.write(b"%d\n" % told["n"])
                     continue
                 child = self._heard(told)
-        except (ConnectionError, asyncio.CancelledError):
-            pass
+        except ConnectionError:
+            pass  # the child was killed: its end is seen to below
         finally:
             if child is not None:
                 self._buried(child)

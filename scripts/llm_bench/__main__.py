@@ -66,7 +66,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
                 found = await measure_cancels(
                     served.grpc_url, TRACED, served.trace, streams=streams, times=asked.cancels
                 )
-                cancels.append(found)
+                cancels += found
     return {
         "model": asked.model,
         "at_once": asked.at_once,
@@ -102,15 +102,17 @@ def show_ways(result: dict[str, Any]) -> None:
 def show_cancels(result: dict[str, Any]) -> None:
     print(f"\n{result['model']}, from a cancel to a lower running gauge: median, and the most\n")
     print(
-        f"{'streams':8}{'a step':>10}{'from the client':>30}{'from when the backend is told':>42}"
+        f"{'streams':8}{'cancelled by':18}{'a step':>10}{'from the client':>25}"
+        f"{'within 2':>14}{'from when the backend is told':>35}"
     )
     for one in result["cancels"]:
         from_client = f"{one['steps_from_client_p50']:g} steps, {one['ms_from_client_p50']:.1f} ms"
+        within = f"{one['within_two_steps']} of {one['cancels']}"
         from_told = f"{one['steps_from_told_p50']:g} steps, {one['ms_from_told_p50']:.1f} ms"
         print(
-            f"{one['streams']:<8}{one['step_ms']:>7.2f} ms"
-            f"{from_client:>25}{one['steps_from_client_most']:>5g}"
-            f"{from_told:>37}{one['steps_from_told_most']:>5g}"
+            f"{one['streams']:<8}{one['way']:18}{one['step_ms']:>7.2f} ms"
+            f"{from_client:>21}{one['steps_from_client_most']:>4g}"
+            f"{within:>14}{from_told:>31}{one['steps_from_told_most']:>4g}"
         )
 
 

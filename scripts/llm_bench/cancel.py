@@ -6,12 +6,13 @@ and reading /metrics, which takes longer than many a step, is not part of it.
 """
 
 import asyncio
+import json
 import random
 import statistics
 import sys
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any
 import grpc.aio
 
 from backends.llm_serving.trace import Event
+from orchestrator.adapters.triton import TritonConnection
+from orchestrator.adapters.triton.wire import flag, infer_request, texts
 from scripts.llm_bench.client import open_stream, request_bytes
 
 PROMPT = "<|im_start|>user\nTell me story {}.<|im_end|>\n<|im_start|>assistant\n"
@@ -27,6 +30,13 @@ ENDLESS: dict[str, object] = {"max_tokens": None, "ignore_eos": True}
 PAUSE_S = (0.2, 0.4)
 DEADLINE_S = 20.0
 SETTLE_S = 0.1
+STEPS_ASKED = 2
+PLAIN = "any gRPC client"
+HINTING = "the orchestrator"
+
+Stream = AsyncGenerator[object, None]
+Caller = Callable[[int], Stream]
+"""Opens a numbered stream, whose `aclose` cancels it."""
 
 
 @dataclass
@@ -34,6 +44,7 @@ class Cancels:
     """Of single streams while `streams` of them run, the cancelled one included."""
 
     streams: int
+    way: str = PLAIN
     step_ms: float = 0.0
     from_client_steps: list[int] = field(default_factory=list)
     from_client_ms: list[float] = field(default_factory=list)
@@ -42,13 +53,15 @@ class Cancels:
     from_told_steps: list[int] = field(default_factory=list)
     from_told_ms: list[float] = field(default_factory=list)
 
-    def summary(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float | str]:
         return {
             "streams": self.streams,
+            "way": self.way,
             "cancels": len(self.from_client_steps),
             "step_ms": round(self.step_ms, 2),
             "steps_from_client_p50": statistics.median(self.from_client_steps),
             "steps_from_client_most": max(self.from_client_steps),
+            "within_two_steps": sum(n <= STEPS_ASKED for n in self.from_client_steps),
             "ms_from_client_p50": round(statistics.median(self.from_client_ms), 2),
             "ms_until_told_p50": round(statistics.median(self.until_told_ms), 2),
             "steps_from_told_p50": statistics.median(self.from_told_steps),
@@ -59,22 +72,59 @@ class Cancels:
 
 async def measure_cancels(
     address: str, model: str, trace: Path, *, streams: int, times: int
-) -> Cancels:
-    """Streams of another process keep the engine busy; here one runs at a time and is cancelled."""
-    result = Cancels(streams)
+) -> list[Cancels]:
+    """Streams of another process keep the engine busy; here one runs at a time and is cancelled,
+
+    in turn by a client that does nothing else and as the orchestrator's adapter does it.
+    """
+    results = [Cancels(streams, PLAIN), Cancels(streams, HINTING)]
     reader = _Reader(trace)
-    async with background(address, model, streams - 1), grpc.aio.insecure_channel(address) as own:
+    async with (
+        background(address, model, streams - 1),
+        grpc.aio.insecure_channel(address) as channel,
+        TritonConnection(address) as connection,
+    ):
+        async with asyncio.timeout(DEADLINE_S):
+            # A connection may take longer than it is given on a machine this busy.
+            while not await connection.ready(model):  # noqa: ASYNC110 - no event of ours
+                await asyncio.sleep(SETTLE_S)
+        callers = {PLAIN: _plain(channel, model), HINTING: _hinting(connection, model)}
         number = 0
-        while len(result.from_client_steps) < times:
+        while any(len(one.from_client_steps) < times for one in results):
             number += 1
-            call = open_stream(own, [request_bytes(model, 0, PROMPT.format(number), ENDLESS)])
-            await call.read()
+            result = results[number % 2]
+            stream = callers[result.way](number)
+            await anext(stream)
             # At any moment of a step and of the watch's round.
             await asyncio.sleep(random.uniform(*PAUSE_S))  # noqa: S311
             at_ns = time.monotonic_ns()
-            call.cancel()
+            await stream.aclose()
             await _note(result, reader, at_ns)
-    return result
+    return results
+
+
+def _plain(channel: grpc.aio.Channel, model: str) -> Caller:
+    async def open_(number: int) -> Stream:
+        call = open_stream(channel, [request_bytes(model, 0, PROMPT.format(number), ENDLESS)])
+        try:
+            async for message in call:
+                yield message
+        finally:
+            call.cancel()
+
+    return open_
+
+
+def _hinting(connection: TritonConnection, model: str) -> Caller:
+    def open_(number: int) -> Stream:
+        inputs = [
+            texts("text_input", [PROMPT.format(number)], 1),
+            texts("sampling_parameters", [json.dumps(ENDLESS)], 1),
+            flag("stream", value=True),
+        ]
+        return connection.stream(infer_request(model, inputs, request_id=f"cancels-{number}"))
+
+    return open_
 
 
 class _Reader:
@@ -140,8 +190,8 @@ def note_cancel(result: Cancels, events: Sequence[Event], at_ns: int) -> bool:
     result.from_client_ms.append((fallen.at_ns - at_ns) / 1e6)
     result.until_told_ms.append((told.at_ns - at_ns) / 1e6)
     result.from_told_ms.append((fallen.at_ns - told.at_ns) / 1e6)
-    if by_fall > 1:
-        result.step_ms = (steps[by_fall - 1] - steps[0]) / 1e6 / (by_fall - 1)
+    if len(steps) > 1:
+        result.step_ms = (steps[-1] - steps[0]) / 1e6 / (len(steps) - 1)
     return True
 
 

@@ -64,9 +64,18 @@ def call_inputs(
 
 
 class LlmClient:
-    def __init__(self, grpc_url: str, model: str = "llm_small") -> None:
+    def __init__(
+        self,
+        grpc_url: str,
+        model: str = "llm_small",
+        *,
+        request_id: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
         self.grpc = InferenceServerClient(grpc_url)
         self._model = model
+        self._request_id = request_id
+        self._parameters = parameters
 
     async def ask(
         self,
@@ -97,6 +106,8 @@ class LlmClient:
                 "model_name": self._model,
                 "inputs": call_inputs(prompt, sampling, flags),
                 "enable_empty_final_response": True,
+                "request_id": self._request_id,
+                "parameters": self._parameters,
             }
 
         stream = self.grpc.stream_infer(requests())

@@ -45,6 +45,8 @@ def test_a_files_models_take_the_place_of_the_embedded_ones() -> None:
         ("[worker]\nslots = 0\n", "worker.slots: Input should be greater"),
         ("[worker\n", "is not TOML"),
         ('[api]\nlisten = "banana"\n', "api.listen: 'banana' must be host:port"),
+        ('[api]\nlisten = "0.0.0.0:1"\n', "api: other machines can reach .*'0.0.0.0:1', and there"),
+        ('[api]\nlisten = "[::]:1"\n', "set keys up, or listen on 127.0.0.1"),
         ('log_level = "loud"\n', "log_level: must be one of debug, info, warning, error"),
         ('[models.m]\nprovider = "nobody"\n', "models.m.provider"),
     ],
@@ -53,6 +55,19 @@ def test_a_wrong_setting_stops_the_start_with_a_sentence(text: str, says: str) -
     Path("fleet.toml").write_text(text)
     with pytest.raises(SettingsError, match=says):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[api]\nlisten = "[::1]:1"\n',
+        '[api]\nlisten = "localhost:1"\n',
+        f'[api]\nlisten = "0.0.0.0:1"\nkeys = {{ "{"0" * 64}" = "acme" }}\n',
+    ],
+)
+def test_the_api_listens_on_this_machine_or_asks_for_keys(text: str) -> None:
+    Path("fleet.toml").write_text(text)
+    assert load_settings().api.listen in text
 
 
 def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

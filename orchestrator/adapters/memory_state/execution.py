@@ -40,7 +40,7 @@ class Execution(RunStore):
             running = {"state": RunState.RUNNING, "updated_ms": now}
             stored.run = stored.run.model_copy(update=running)
             self._tell(stored, entry, StateChanged(state=RunState.RUNNING))
-        if entry.attempt > 1:
+        if entry.attempt > 1 and entry.item.kind is WorkKind.REASON:
             self._tell(stored, entry, StepRestarted(reason="the last try ended without a result"))
         messages = self._db.sessions[entry.session_id].messages
         paused_ms = stored.run.paused_ms

@@ -21,9 +21,8 @@ class MemoryRunStore(Execution):
     async def register(
         self, tenant: str, request_id: str, *, fingerprint: str, session_id: str, near: str = ""
     ) -> Registration:
-        key = (tenant, request_id)
-        until, known = self._db.requests.get(key, (0, None))
-        if known is not None and until > self._db.now_ms():
+        known = await self.registered(tenant, request_id)
+        if known is not None:
             return known
         unique = self._db.unique()
         shard = _shard(session_id, near)
@@ -35,8 +34,12 @@ class MemoryRunStore(Execution):
         )
         until = self._db.now_ms() + self._db.limits.request_ttl_s * 1000
         again = Registration(made.run_id, made.session_id, fingerprint, created=False)
-        self._db.requests[key] = (until, again)
+        self._db.requests[tenant, request_id] = (until, again)
         return made
+
+    async def registered(self, tenant: str, request_id: str) -> Registration | None:
+        until, known = self._db.requests.get((tenant, request_id), (0, None))
+        return known if until > self._db.now_ms() else None
 
     async def submit(self, transition: Transition, *, session_labels: Mapping[str, str]) -> bool:
         run = transition.run

@@ -50,10 +50,15 @@ class RedisRunStore(Execution):
         # A repeated call finds what it stored itself.
         if before is None or before == mine:
             return Registration(run_id, session_id, fingerprint, created=True)
-        owner, run_id, session_id, fingerprint = json.loads(before)
-        if owner != tenant:
+        known = _registration(tenant, before)
+        if known is None:
             raise NotFound(f"there is no request {request_id}")
-        return Registration(run_id, session_id, fingerprint, created=False)
+        return known
+
+    async def registered(self, tenant: str, request_id: str) -> Registration | None:
+        home = ids.shard_of(check_tenant(tenant), request_id, self._db.shards)
+        (found,) = await self._db.ask([("GET", keys.request(home, tenant, request_id))])
+        return None if found is None else _registration(tenant, found)
 
     async def submit(self, transition: Transition, *, session_labels: Mapping[str, str]) -> bool:
         run = transition.run
@@ -189,6 +194,13 @@ class RedisRunStore(Execution):
         )
         runs = tuple(run_from(fields) for fields in replies if fields[0] == tenant)
         return Page(runs, pages.encode(listing, tenant, last))
+
+
+def _registration(tenant: str, stored: str) -> Registration | None:
+    owner, run_id, session_id, fingerprint = json.loads(stored)
+    if owner != tenant:
+        return None
+    return Registration(run_id, session_id, fingerprint, created=False)
 
 
 def _deadline_ms(late: Versioned) -> int:

@@ -6,7 +6,7 @@ import codecs
 
 from orchestrator.adapters.triton.errors import unavailable
 from orchestrator.adapters.triton.wire import Outputs
-from orchestrator.domain.chat import FinishReason, MalformedToolCall, ToolCallChunk
+from orchestrator.domain.chat import FinishReason, MalformedToolCall, Meter, ToolCallChunk
 from orchestrator.domain.runs import Usage
 from orchestrator.tool_calls.parser import Piece, ToolCallParser
 
@@ -18,18 +18,22 @@ _REASONS = {b"stop": FinishReason.STOP, b"length": FinishReason.LENGTH}
 class Answer:
     """Turns one answer's responses into chunks and counts its tokens."""
 
-    def __init__(self, model: str, parser: ToolCallParser, *, prompt_tokens: int) -> None:
+    def __init__(
+        self, model: str, parser: ToolCallParser, meter: Meter, *, prompt_tokens: int
+    ) -> None:
         self._model = model
         self._parser = parser
         # A character's bytes may be spread over two responses.
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._usage = Usage(prompt_tokens=prompt_tokens)
+        self._meter = meter
+        self._meter.usage = Usage(prompt_tokens=prompt_tokens)
+        self._said: list[str] = []
         self._finish = b""
         self._called = False
 
     @property
     def usage(self) -> Usage:
-        return self._usage
+        return self._meter.usage
 
     def feed(self, outputs: Outputs) -> list[Piece]:
         """Raises MalformedToolCall, with the usage so far."""
@@ -56,22 +60,25 @@ class Answer:
         return FinishReason.TOOL_CALLS if called else reason
 
     def _count(self, outputs: Outputs) -> None:
-        prompt, new = self._usage.prompt_tokens, 0
+        prompt, new = self.usage.prompt_tokens, 0
         if "num_input_tokens" in outputs:
             prompt = next(iter(outputs.counts("num_input_tokens")), prompt)
         if "num_output_tokens" in outputs:
             new = sum(outputs.counts("num_output_tokens")[:1])
-        self._usage = Usage(
-            prompt_tokens=prompt, completion_tokens=self._usage.completion_tokens + new
+        self._meter.usage = Usage(
+            prompt_tokens=prompt, completion_tokens=self.usage.completion_tokens + new
         )
         if "finish_reason" in outputs:
             finish = b"".join(outputs.strings("finish_reason")[:1])
             self._finish = self._finish if finish in _UNFINISHED else finish
 
     def _parse(self, text: str, *, final: bool) -> list[Piece]:
+        self._said.append(text)
         try:
             pieces = self._parser.feed(text) + (self._parser.close() if final else [])
         except MalformedToolCall as malformed:
-            raise MalformedToolCall(malformed.detail, self._usage) from None
+            cut = ", cut off by its token limit" if self._finish == b"length" else ""
+            said = "".join(self._said)
+            raise MalformedToolCall(malformed.detail + cut, self.usage, said) from None
         self._called = self._called or any(isinstance(piece, ToolCallChunk) for piece in pieces)
         return pieces

@@ -10,6 +10,7 @@ from typing import Self
 
 import grpc
 
+from orchestrator.adapters.triton.cancel_hints import CancelHints
 from orchestrator.adapters.triton.errors import failed, translated
 from orchestrator.adapters.triton.wire import InferRequest, Outputs, Stubs
 from orchestrator.domain.errors import Unavailable
@@ -45,11 +46,13 @@ class TritonConnection:
         self._stream_timeout_s = stream_timeout_s
         self._channel: grpc.aio.Channel | None = None
         self._opened: Stubs | None = None
+        self._hints: CancelHints | None = None
         self._calls: set[asyncio.Future[Outputs]] = set()
 
     async def __aenter__(self) -> Self:
         self._channel = grpc.aio.insecure_channel(self.url, options=_OPTIONS)
         self._opened = Stubs(self._channel)
+        self._hints = CancelHints(self._opened, timeout_s=self._timeout_s)
         return self
 
     async def __aexit__(
@@ -59,8 +62,11 @@ class TritonConnection:
         traceback: TracebackType | None,
     ) -> None:
         channel, self._channel, self._opened = self._channel, None, None
+        hints, self._hints = self._hints, None
         if channel is not None:
             await channel.close()
+        if hints is not None:
+            await hints.close()
 
     async def infer(self, request: InferRequest, *, sent: Sequence[str] = ()) -> Outputs:
         """Makes one call. Cancelled, it returns at once but lets the call run to its end:
@@ -97,6 +103,10 @@ class TritonConnection:
                     yield response
         except grpc.aio.AioRpcError as error:
             raise translated(error, request.model_name, sent) from None
+        except (GeneratorExit, asyncio.CancelledError):
+            if self._hints is not None:
+                self._hints.send(request)
+            raise
 
     async def ready(self, model: str) -> bool:
         """Says whether the model answers now. Never raises."""
@@ -120,7 +130,5 @@ class TritonConnection:
     @property
     def _stubs(self) -> Stubs:
         if self._opened is None:
-            raise Unavailable(
-                f"the connection to Triton at {self.url} is closed", reason="MODEL_UNAVAILABLE"
-            )
+            raise Unavailable("the connection to Triton is closed", reason="MODEL_UNAVAILABLE")
         return self._opened

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.domain.agents import Sampling
+from orchestrator.domain.catalogue import StructuredFormat
 from orchestrator.domain.chat import ToolSchema
 from orchestrator.domain.messages import Message, Role
 
@@ -19,8 +20,8 @@ def tools_json(tools: Iterable[ToolSchema]) -> str:
     return _dump([{"type": "function", "function": _function(tool)} for tool in tools])
 
 
-def sampling_json(sampling: Sampling, *, max_tokens: int) -> str:
-    values: dict[str, Any] = {"temperature": sampling.temperature, "max_tokens": max_tokens}
+def sampling_json(sampling: Sampling, *, max_tokens: int, **more: Any) -> str:
+    values: dict[str, Any] = {"temperature": sampling.temperature, "max_tokens": max_tokens, **more}
     if sampling.top_p is not None:
         values["top_p"] = sampling.top_p
     if sampling.stop:
@@ -28,6 +29,16 @@ def sampling_json(sampling: Sampling, *, max_tokens: int) -> str:
     if sampling.seed is not None:
         values["seed"] = sampling.seed
     return _dump(values)
+
+
+def held_to_schema(schema: dict[str, Any], form: StructuredFormat) -> dict[str, Any]:
+    """Sampling parameters that hold an engine to the schema.
+
+    White space is fixed where that can be asked for: a weak model may write nothing else.
+    """
+    if form is StructuredFormat.GUIDED_JSON:
+        return {form.value: schema}
+    return {form.value: {"json": schema, "disable_any_whitespace": True}}
 
 
 def _message(message: Message) -> dict[str, Any]:

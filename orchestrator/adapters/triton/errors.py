@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 
@@ -15,29 +16,32 @@ from orchestrator.domain.errors import (
     Unavailable,
 )
 
+log = logging.getLogger(__name__)
+
 MAX_DETAIL_CHARS = 300
 QUOTE_CHARS = 16
 """A detail that shares this many characters with what was sent may quote a prompt."""
 
 _INVALID = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
 _GONE = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-    grpc.StatusCode.CANCELLED,  # by the server: our own cancels raise CancelledError
-    grpc.StatusCode.ABORTED,
+    grpc.StatusCode.UNAVAILABLE: "Triton can't be reached",
+    grpc.StatusCode.NOT_FOUND: "Triton does not serve it",
+    grpc.StatusCode.RESOURCE_EXHAUSTED: "Triton has no room for more requests",
+    # By the server: our own cancels raise CancelledError.
+    grpc.StatusCode.CANCELLED: "Triton broke off the call",
+    grpc.StatusCode.ABORTED: "Triton broke off the call",
 }
 # What Triton says of a model or process that is gone, then what our LLM backends say.
-_GONE_TEXTS = (
-    "is not healthy",
-    "unknown model",
-    "not at ready state",
-    "maximum queue size",
-    "the engine is down",
-    "the engine died",
-    "cannot take this request",
-    "the model was unloaded",
-)
+_GONE_TEXTS = {
+    "is not healthy": "its process died",
+    "unknown model": "Triton does not serve it",
+    "not at ready state": "it is not loaded",
+    "maximum queue size": "its queue is full",
+    "the engine is down": "its engine is down",
+    "the engine died": "its engine died",
+    "cannot take this request": "its engine is full",
+    "the model was unloaded": "it was unloaded",
+}
 _BLAMES_INPUT = re.compile(
     r"(text_input|sampling_parameters|stream|exclude_input_in_output|return_\w+)\b"
     r"|the engine refuses this request"
@@ -45,15 +49,21 @@ _BLAMES_INPUT = re.compile(
 
 
 def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> FleetError:
-    """Returns the error for a failed call that sent these texts. None of them is in it."""
+    """Returns the error for a failed call that sent these texts. None of them is in it.
+
+    Addresses, paths and traces that the server names stay in our log.
+    """
     code, detail = error.code(), _safe(error.details() or "", sent)
-    if code in _GONE or _says_gone(detail):
-        return unavailable(model, detail)
+    gone = _gone(detail) or _GONE.get(code)
+    if gone:
+        log.debug("model %s: %s: %s", model, code.name, detail)
+        return unavailable(model, gone)
     if code in _INVALID:
         return InvalidInput(f"model {model} refuses the request: {detail}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceeded(f"model {model} did not answer in time")
-    return Internal(f"model {model} failed with {code.name}: {detail}")
+    log.error("model %s failed with %s: %s", model, code.name, detail)
+    return Internal(f"model {model} failed with {code.name}")
 
 
 def failed(model: str, detail: str, sent: Sequence[str]) -> FleetError:
@@ -65,17 +75,20 @@ def failed(model: str, detail: str, sent: Sequence[str]) -> FleetError:
     detail = _safe(detail, sent)
     if blames_input:
         return InvalidInput(f"model {model} refuses the request: {detail}")
-    if _says_gone(detail):
-        return unavailable(model, detail)
-    return Internal(f"model {model} failed: {detail}")
+    gone = _gone(detail)
+    if gone:
+        log.debug("model %s: %s", model, detail)
+        return unavailable(model, gone)
+    log.error("model %s failed: %s", model, detail)
+    return Internal(f"model {model} failed in the middle of its answer")
 
 
-def unavailable(model: str, detail: str) -> Unavailable:
-    return Unavailable(f"model {model} is not available: {detail}", reason="MODEL_UNAVAILABLE")
+def unavailable(model: str, what: str) -> Unavailable:
+    return Unavailable(f"model {model} is not available: {what}", reason="MODEL_UNAVAILABLE")
 
 
-def _says_gone(detail: str) -> bool:
-    return any(text in detail for text in _GONE_TEXTS)
+def _gone(detail: str) -> str | None:
+    return next((what for text, what in _GONE_TEXTS.items() if text in detail), None)
 
 
 def _safe(detail: str, sent: Sequence[str]) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from orchestrator.adapters.triton import conversation
 from orchestrator.adapters.triton.answer import Answer
@@ -15,9 +17,12 @@ from orchestrator.adapters.triton.wire import InferRequest, Outputs, flag, infer
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
 from orchestrator.domain.errors import FleetError, InvalidInput
+from orchestrator.domain.output_schema import held_to
 from orchestrator.ports.models import LanguageModel
-from orchestrator.tool_calls import parser_for
+from orchestrator.tool_calls import format_named
 from orchestrator.tool_calls.call_ids import numbered
+from orchestrator.tool_calls.plain_text import PlainText
+from orchestrator.tool_calls.writing import for_template
 
 PROMPT_MODEL = "chat_prompt"
 
@@ -60,9 +65,10 @@ class TritonLanguageModel(LanguageModel):
         prompt = await self._render(entry, request, sent)
         max_tokens = _new_tokens(entry, request, prompt.tokens)
         prompted = first = self._clock()
-        sampling = conversation.sampling_json(request.sampling, max_tokens=max_tokens)
-        parser = parser_for(entry.tool_format, numbered())
-        answer = Answer(entry.name, parser, prompt_tokens=prompt.tokens)
+        sampling = _sampling(entry, request, max_tokens)
+        form = format_named(entry.tool_format)
+        parser = PlainText() if request.output else form.parser(numbered())
+        answer = Answer(entry.name, parser, request.meter, prompt_tokens=prompt.tokens)
         stream = self._connection.stream(
             _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
         )
@@ -105,9 +111,10 @@ class TritonLanguageModel(LanguageModel):
         return entry
 
     async def _render(self, entry: ModelEntry, request: ChatRequest, sent: list[str]) -> _Prompt:
+        messages = for_template(request.messages, format_named(entry.tool_format))
         inputs = {
             "MODEL": entry.served_as,
-            "MESSAGES": conversation.messages_json(request.messages),
+            "MESSAGES": conversation.messages_json(messages),
             "TOOLS": conversation.tools_json(request.tools),
         }
         tensors = [texts(name, [value], 1, 1) for name, value in inputs.items()]
@@ -140,6 +147,17 @@ def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> 
     return request.allowance.new_tokens(prompt_tokens, room)
 
 
+def _sampling(entry: ModelEntry, request: ChatRequest, max_tokens: int) -> str:
+    sampling, more = request.sampling, dict[str, Any]()
+    if request.output is not None and entry.constrains:
+        schema = held_to(request.output, tokens=max_tokens)
+        more = conversation.held_to_schema(schema, entry.structured_format)
+        sampling = sampling.model_copy(update={"stop": ()})  # one may be part of the JSON
+    if request.output is None and request.tools and format_named(entry.tool_format).special_marks:
+        more["skip_special_tokens"] = False
+    return conversation.sampling_json(sampling, max_tokens=max_tokens, **more)
+
+
 async def _exhaust(stream: AsyncGenerator[Outputs, None]) -> None:
     with suppress(TimeoutError, FleetError):
         async with asyncio.timeout(END_GRACE_S):
@@ -157,4 +175,5 @@ def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:
             flag("exclude_input_in_output", value=True),
             *(flag(name, value=True) for name in _ASKED_FOR),
         ],
+        request_id=secrets.token_hex(8),
     )

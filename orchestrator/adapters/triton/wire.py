@@ -20,6 +20,9 @@ class InferRequest(Protocol):
     @property
     def model_name(self) -> str: ...
 
+    @property
+    def id(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -42,12 +45,16 @@ def flag(name: str, *, value: bool) -> Tensor:
 
 
 def infer_request(
-    model: str, inputs: Iterable[Tensor], outputs: Mapping[str, int] | None = None
+    model: str,
+    inputs: Iterable[Tensor],
+    outputs: Mapping[str, int] | None = None,
+    *,
+    request_id: str = "",
 ) -> InferRequest:
     """`outputs` maps each wanted one to a number of classes: 0 asks for the tensor itself,
     more for that many of its highest values as `value:index:label`. None asks for all.
     """
-    request = service_pb2.ModelInferRequest(model_name=model)
+    request = service_pb2.ModelInferRequest(model_name=model, id=request_id)
     for tensor in inputs:
         request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=tensor.shape)
         request.raw_input_contents.append(tensor.data)
@@ -56,6 +63,26 @@ def infer_request(
         if classes:
             asked.parameters["classification"].int64_param = classes
     return cast(InferRequest, request)
+
+
+def cancel_hint(cancelled: InferRequest) -> InferRequest:
+    """Any other backend of the contract refuses it, for its prompt is empty."""
+    request = service_pb2.ModelInferRequest(model_name=cancelled.model_name)
+    request.parameters["cancelled_request_id"].string_param = cancelled.id
+    text = texts("text_input", [""], 1)
+    request.inputs.add(name=text.name, datatype=text.datatype, shape=text.shape)
+    request.raw_input_contents.append(text.data)
+    return cast(InferRequest, request)
+
+
+def takes_cancel_hints(config: Any) -> bool:
+    """Says whether the parameter names the model's own backend.
+
+    The same config.pbtxt may be served by another one, for which a hint is a bad request.
+    """
+    parameters = config.parameters
+    wanted = parameters["cancel_hints"].string_value if "cancel_hints" in parameters else ""
+    return bool(wanted) and wanted == config.backend
 
 
 class Outputs:
@@ -125,9 +152,15 @@ class Stubs:
         return bool(answer.ready)
 
     async def max_batch_size(self, model: str, *, timeout_s: float) -> int:
+        return int((await self._config(model, timeout_s)).max_batch_size)
+
+    async def takes_cancel_hints(self, model: str, *, timeout_s: float) -> bool:
+        return takes_cancel_hints(await self._config(model, timeout_s))
+
+    async def _config(self, model: str, timeout_s: float) -> Any:
         request = service_pb2.ModelConfigRequest(name=model)
         answer = await cast(Awaitable[Any], self._stub.ModelConfig(request, timeout=timeout_s))
-        return int(answer.config.max_batch_size)
+        return answer.config
 
 
 def _strings(raw: bytes) -> Iterator[bytes]:

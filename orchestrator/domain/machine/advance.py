@@ -60,7 +60,7 @@ def advance(run: Run, event: Event) -> Transition:
                 dead_letter=event.dead_letter,
             )
         case CancelRequested():
-            return finish(run, RunState.CANCELLED)
+            return finish(charged(run, event.usage), RunState.CANCELLED, charge=event.usage)
 
 
 def _submitted(run: Run) -> Transition:

@@ -17,7 +17,8 @@ class Submitted:
 
 @dataclass(frozen=True, slots=True)
 class InferenceFinished:
-    """The model's turn of the current step ended.
+    """The model's turn of the current step ended. Of a run with an output schema `text` is
+    the JSON that was checked, unless there are tool calls.
 
     `gates` names, by call id, the calls that somebody outside has to answer, for at
     most `interrupt_ttl_ms`; the others are run.
@@ -90,7 +91,9 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """The caller no longer wants the run."""
+    """The caller no longer wants the run. `usage` is what the step took that it stopped."""
+
+    usage: Usage = Usage()
 
 
 Event = (

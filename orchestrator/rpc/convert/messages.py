@@ -57,6 +57,7 @@ def agent_spec_message(spec: AgentSpec) -> agents_pb2.AgentSpec:
         budget=budget_message(spec.budget),
         timeout=duration(spec.timeout_ms),
         interrupt_timeout=duration(spec.interrupt_timeout_ms),
+        output_schema_json=spec.output_schema_json,
     )
 
 
@@ -124,6 +125,7 @@ def run_message(run: Run) -> runs_pb2.Run:
         parent_run_id=run.parent.run_id if run.parent else "",
         pending_calls=map(_pending_call, run.pending),
         interrupts=[_interrupt(p) for p in run.pending if p.interrupt],
+        output_schema_json=run.output_schema_json,
     )
 
 

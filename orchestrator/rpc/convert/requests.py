@@ -46,6 +46,7 @@ def agent_spec(spec: agents_pb2.AgentSpec) -> AgentSpec:
         budget=budget(spec.budget),
         timeout_ms=milliseconds(spec.timeout, "spec.timeout"),
         interrupt_timeout_ms=milliseconds(spec.interrupt_timeout, "spec.interrupt_timeout"),
+        output_schema_json=spec.output_schema_json,
     )
 
 
@@ -108,6 +109,7 @@ def start_run(request: runs_pb2.StartRunRequest) -> StartRun:
         timeout_ms=milliseconds(request.timeout, "timeout"),
         priority=request.priority,
         labels=dict(request.labels),
+        output_schema_json=request.output_schema_json,
     )
 
 

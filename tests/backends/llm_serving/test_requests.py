@@ -1,7 +1,7 @@
 import pytest
 
 from backends.llm_serving.errors import InvalidRequest
-from backends.llm_serving.requests import Limits, Wanted, parse_call
+from backends.llm_serving.requests import Limits, Wanted, parse_call, parse_hint
 
 LIMITS = Limits(max_prompt_bytes=10)
 
@@ -25,6 +25,22 @@ def test_the_tensor_of_sampling_parameters_goes_before_request_parameters() -> N
     assert parse_call(texts, {}, '{"max_tokens": 4}', LIMITS).params.max_tokens == 3
     del texts["sampling_parameters"]
     assert parse_call(texts, {}, '{"max_tokens": 4}', LIMITS).params.max_tokens == 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [
+        ("", None),
+        ('{"max_tokens": 4}', None),
+        ('{"stop": "cancelled_request_id"}', None),
+        ('{"cancelled_request_id": 4}', None),
+        ('{"cancelled_request_id": "a-1"}', "a-1"),
+    ],
+)
+def test_a_hint_is_a_request_whose_parameters_name_a_call(
+    parameters: str, name: str | None
+) -> None:
+    assert parse_hint(parameters) == name
 
 
 def test_additional_outputs_are_asked_for_one_by_one() -> None:

@@ -45,9 +45,11 @@ class Stand:
         self.given_up.append(reason)
         self.lost.set()
 
-    def submit(self, prompt: str = "hello", *, stream: bool = False) -> RecordingCaller:
+    def submit(
+        self, prompt: str = "hello", *, stream: bool = False, name: str = ""
+    ) -> RecordingCaller:
         caller = RecordingCaller()
-        self.service.submit(Call(prompt, SamplingParams(), stream=stream), caller)
+        self.service.submit(Call(prompt, SamplingParams(), stream=stream, name=name), caller)
         return caller
 
     def wait_for_engine(self, until: Callable[[ScriptedEngine], bool]) -> None:
@@ -127,6 +129,21 @@ def test_a_caller_that_goes_away_is_taken_out_of_the_engine(opened: Opened, stre
     stand.engine.say(2, "fine", reason="stop")
     assert staying.wait(lambda caller: caller.ended)
     assert gone.replies == []
+    assert stand.value_becomes(1, "fleet_llm_requests_finished_total", reason="cancelled")
+
+
+def test_a_hint_is_for_the_newest_call_of_its_name_and_cancels_nothing(opened: Opened) -> None:
+    stand = opened()
+    for name in ("one", "two", "one", ""):
+        stand.submit(name=name)
+    for name in ("one", "two", "three", ""):
+        stand.service.hint(name)
+    stand.engine.say(3, "fine", reason="stop")
+    stand.service.hint("one")
+    gone = stand.submit(name="one")
+    gone.cancelled = True
+    stand.service.hint("one")
+    stand.wait_for_engine(lambda engine: engine.cancelled == [5])
     assert stand.value_becomes(1, "fleet_llm_requests_finished_total", reason="cancelled")
 
 

@@ -45,3 +45,12 @@ def test_two_at_once_are_refused() -> None:
 def test_a_wrong_one_is_named(given: dict[str, object], message: str) -> None:
     with pytest.raises(InvalidRequest, match=message):
         parse_structured(given)
+
+
+def test_space_may_be_fixed_by_vllms_name() -> None:
+    given = {"structured_outputs": {"json": SCHEMA, "disable_any_whitespace": True}}
+    assert parse_structured(given) == StructuredOutput(
+        "json", '{"type": "object"}', fixed_space=True
+    )
+    with pytest.raises(InvalidRequest, match="disable_any_whitespace' must be true or false"):
+        parse_structured({"guided_decoding": {"json": SCHEMA, "disable_any_whitespace": "yes"}})

@@ -12,6 +12,7 @@ from backends.llm_serving.errors import InvalidRequest
 from backends.llm_serving.structured import StructuredOutput
 from backends.openvino_genai.grammar import grammar_for
 from backends.openvino_genai.integer_range import integer_range
+from backends.openvino_genai.literals import is_printed_in_hex, literal
 from backends.openvino_genai.regex_grammar import regex_rule
 
 NUMBERS = st.integers(-(10**7), 10**7)
@@ -148,3 +149,37 @@ def test_white_space_is_bounded_everywhere() -> None:
 def test_a_raw_grammar_is_refused_for_it_could_break_the_engine() -> None:
     with pytest.raises(InvalidRequest, match="not as grammar"):
         grammar_for(StructuredOutput("grammar", 'root ::= "a"'))
+
+
+def test_space_may_be_fixed_so_that_a_schema_has_one_spelling() -> None:
+    fixed = StructuredOutput("json", '{"type": "object"}', fixed_space=True)
+    assert 'ws ::= ""\nsp ::= " "' in grammar_for(fixed)
+
+
+def test_no_half_of_a_character_may_be_escaped() -> None:
+    (rule,) = (
+        line.partition(" ::= ")[2]
+        for line in grammar_for(schema(type="string")).splitlines()
+        if line.startswith("hex4 ")
+    )
+    halves = [f"{code:04x}" for code in range(0xD800, 0xE000)]
+    assert not any(matches(f"({rule})", half) for half in halves)
+    assert all(matches(f"({rule})", code) for code in ("0000", "d7ff", "D7FF", "e000", "FFFF"))
+
+
+def test_a_bound_beyond_the_longest_integer_makes_no_repetition_that_goes_backwards() -> None:
+    assert "{" not in integer_range(10**30, None).partition("|")[2]
+
+
+@pytest.mark.parametrize("text", ["größe", "é1", "\x01b\x7fa", "ÿÿ0", "日本a", 'q"\\é', ""])
+def test_a_literal_keeps_what_the_engine_prints_in_hex_apart(text: str) -> None:
+    expression = literal(text)
+    assert matches(expression, text)
+    quoted = "".join(re.findall(r'"[^"]*"', expression))
+    assert not any(is_printed_in_hex(char) for char in quoted)
+
+
+def test_a_class_ends_with_what_the_engine_prints_in_hex() -> None:
+    assert regex_rule(r"[é\na-f0]") == r"([a-f0é\x0a])"
+    with pytest.raises(InvalidRequest, match="beyond ASCII"):
+        regex_rule("[^é]")

@@ -28,10 +28,11 @@ def ran(
     *batches: Sequence[Message],
     answer: str = "abcdefghij",
     pipeline: ScriptedPipeline | None = None,
+    table: Sequence[bytes] = TABLE,
 ) -> ScriptedChannel:
     made = pipeline or ScriptedPipeline(lambda _: list(answer.encode()))
     channel = ScriptedChannel(*batches)
-    Loop(made, channel, TableDetokenizer(TABLE, frozenset({EOS})), EVERY_FOUR).run()
+    Loop(made, channel, TableDetokenizer(list(table), frozenset({EOS})), EVERY_FOUR).run()
     return channel
 
 
@@ -76,6 +77,19 @@ def test_the_end_of_text_ends_a_request_and_is_counted_but_not_shown() -> None:
     [chunk] = chunks(channel, 1)
     assert (chunk.pieces[0].text, chunk.pieces[0].tokens) == ("ab", 3)
     assert chunk.pieces[0].finish_reason == "stop"
+
+
+@pytest.mark.parametrize("logprobs", [None, 0])
+@pytest.mark.parametrize(("kept", "text"), [(False, "ab"), (True, "ab<end>")])
+def test_the_end_of_text_stays_out_when_special_tokens_are_shown(
+    logprobs: int | None, kept: bool, text: str
+) -> None:
+    shown = request(
+        1, skip_special_tokens=False, include_stop_str_in_output=kept, logprobs=logprobs
+    )
+    channel = ran([shown], answer="ab\0cd", table=[b"<end>", *TABLE[1:]])
+    [chunk] = chunks(channel, 1)
+    assert (chunk.pieces[0].text, chunk.pieces[0].tokens) == (text, 3)
 
 
 @pytest.mark.parametrize("stream", [False, True])

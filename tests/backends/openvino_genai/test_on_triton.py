@@ -141,6 +141,8 @@ SCHEMAS: list[dict[str, Any]] = [
         "items": False,
     },
     {"type": "object", "properties": {}, "additionalProperties": False},
+    {"enum": ["größe", "é1", "\x7fa", "日本b"]},
+    {"type": "string", "pattern": "^é[äa0]{6}ßa$"},
 ]
 
 
@@ -234,6 +236,21 @@ async def test_a_cancelled_stream_leaves_the_engine(llm: LlmClient, triton: Any)
     assert await becomes(
         before + 1, triton, "fleet_llm_requests_finished_total", reason="cancelled"
     )
+
+
+async def test_a_hint_gets_no_answer_and_stops_no_call_that_is_still_wanted(triton: Any) -> None:
+    caller = LlmClient(triton.grpc_url, request_id="mine")
+    hinting = LlmClient(triton.grpc_url, parameters={"cancelled_request_id": "mine"})
+    listening = caller.listen(PROMPT, ENDLESS, stream=True, return_finish_reason=True)
+    heard = Heard([(await anext(listening))[0]])
+    hint = await hinting.ask("")
+    assert (hint.error, hint.outputs) == ("", [])
+    async for outputs, error in listening:
+        assert not error
+        heard.outputs.append(outputs)
+    assert heard.reason == "length"
+    await caller.close()
+    await hinting.close()
 
 
 async def test_many_that_come_and_go_leave_the_server_answering(triton: Any) -> None:

@@ -7,11 +7,13 @@ import shlex
 
 import pytest
 
+from orchestrator.domain.agents import Budget
 from orchestrator.domain.events import TextDelta
 from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.runs import RunState
+from orchestrator.domain.runs import BusyPolicy, RunState
 from orchestrator.domain.work import Claim, WorkKind
+from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 from tests.orchestrator.adapters.state.given import answer, asks_for_tools, tool_result
 from tests.orchestrator.cli.terminal import AtTerminal, claim, fleet_command
 from tests.orchestrator.rpc.given import Fleet
@@ -138,3 +140,41 @@ async def test_a_second_ctrl_c_leaves_a_run_that_does_not_end_yet(
     ended = await asking.ends()
     assert ended.code == 130
     assert f"fleet runs cancel {held.run.run_id}" in ended.err
+
+
+async def test_what_the_options_say_is_what_the_run_is_given(fleet: Fleet, address: str) -> None:
+    budget = ("--max-steps", "3", "--max-tokens", "500", "--max-cost", "0.002")
+    asking = asyncio.ensure_future(
+        fleet_command(address, "ask", "hi", "--timeout", "1.5", "--when-busy", "enqueue", *budget)
+    )
+    first = await claim(fleet.state)
+    await fleet.state.runs.commit(first, answer(first, "hello"))
+    ended = await asking
+    assert ended.code == 0
+    assert "· 1 step ·" in ended.err
+    run = await fleet.state.runs.get("default", first.run.run_id)
+    assert run.busy_policy is BusyPolicy.ENQUEUE
+    assert run.timeout_ms == 1500
+    assert run.budget == Budget(max_steps=3, max_tokens=500, max_cost_micros=2000)
+
+
+async def test_a_busy_session_is_refused_unless_the_run_may_wait(
+    fleet: Fleet, address: str
+) -> None:
+    request = runs_pb2.StartRunRequest(request_id="r1", input="first")
+    run = (await fleet.runs.StartRun(request)).run
+    again = ("ask", "second", "--session", run.session_id)
+    refused = await fleet_command(address, *again)
+    assert (refused.code, refused.out) == (2, "")
+    assert f"has the active run {run.run_id}; --when-busy enqueue waits" in refused.err
+    waiting = asyncio.ensure_future(fleet_command(address, *again, "--when-busy", "enqueue"))
+    listing = runs_pb2.ListRunsRequest()
+    async with asyncio.timeout(30):
+        while len((await fleet.runs.ListRuns(listing)).runs) < 2:  # noqa: ASYNC110 - no event
+            await asyncio.sleep(0.01)
+    for _ in range(2):
+        held = await claim(fleet.state)
+        await fleet.state.runs.emit(held.lease, [TextDelta(text=f"to {held.run.input}")])
+        await fleet.state.runs.commit(held, answer(held))
+    ended = await waiting
+    assert (ended.code, ended.out) == (0, "to second\n")

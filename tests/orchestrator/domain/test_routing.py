@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.domain.agents import ModelPolicy, Preference
 from orchestrator.domain.catalogue import Capability, ModelEntry
-from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.domain.routing import Classification, Demand, decide
 from orchestrator.domain.runs import Usage
 
@@ -78,3 +78,16 @@ def test_no_model_left_says_why_for_each() -> None:
 def test_costs_are_whole_micro_units_rounded_up() -> None:
     assert SMALL.cost_micros(Usage(prompt_tokens=1, completion_tokens=0)) == 1
     assert LARGE.cost_micros(Usage(prompt_tokens=1000, completion_tokens=100)) == 120
+
+
+def test_a_request_too_long_for_every_model_is_refused_for_good() -> None:
+    long = Demand(frozenset({Capability.CHAT}), prompt_tokens=990, new_tokens=20)
+    with pytest.raises(InvalidInput, match="its context has 1000") as refused:
+        chosen(seen_as(simple=1.0), demand=long, unready=frozenset({"large"}))
+    assert refused.value.reason == "CONTEXT_LENGTH"
+
+
+def test_a_request_that_fits_a_model_that_is_down_is_not_refused_for_good() -> None:
+    long = Demand(frozenset({Capability.CHAT}), prompt_tokens=90, new_tokens=20)
+    with pytest.raises(Unavailable, match="large: not ready"):
+        chosen(seen_as(simple=1.0), demand=long, unready=frozenset({"large"}))

@@ -122,6 +122,18 @@ def test_properties_of_joined_schemas_are_known() -> None:
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/None"}}}, "has nothing at"),
         ({"type": "object", "properties": {"a": {"pattern": "a{9999999999}"}}}, "too large"),
         ({"type": "object", "$ref": "#"}, "refers to itself without end"),
+        (
+            {
+                "type": "object",
+                "properties": {"a": {"$ref": "#/$defs/a"}},
+                "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"anyOf": [{"$ref": "#/$defs/a"}]}},
+            },
+            "refers to itself without end at '#/$defs/",
+        ),
+        (
+            {"type": "object", "properties": {"a": {"not": {"$ref": "#/properties/a"}}}},
+            "without end",
+        ),
         ({"type": "object", "description": "x" * 70_000}, "at most 65536"),
         ({"type": "object", "const": {1, 2}}, "has no JSON form"),
     ],
@@ -133,6 +145,31 @@ def test_a_schema_that_can_not_be_used_is_refused_when_loaded(
         ArgumentReader().check({"odd": spec(schema)})
     assert "'odd'" in str(refused.value)
     assert why in str(refused.value)
+
+
+TREE = {
+    "type": "object",
+    "$defs": {"tree": {"type": "array", "items": {"$ref": "#/$defs/tree"}}},
+    "properties": {"tree": {"$ref": "#/$defs/tree"}},
+}
+
+
+def test_a_schema_may_refer_to_itself_within_the_value() -> None:
+    assert read({"tree": [[], [[]]]}, TREE) == {"tree": [[], [[]]]}
+    with pytest.raises(BadArguments, match=r"arguments\.tree\.0\.0: 1 is not of type 'array'"):
+        read({"tree": [[1]]}, TREE)
+
+
+def test_arguments_too_deep_for_the_schema_are_refused() -> None:
+    with pytest.raises(BadArguments, match="nested too deep"):
+        read('{"tree": ' + "[" * 400 + "]" * 400 + "}", TREE)
+
+
+def test_a_pattern_that_takes_for_ever_refuses_the_arguments_in_time() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$"}}}
+    assert read({"a": "aaa"}, schema) == {"a": "aaa"}
+    with pytest.raises(BadArguments, match=r"more than 0\.5 s"):
+        read({"a": "a" * 60 + "b"}, schema)
 
 
 READER, NESTED_SPEC = ArgumentReader(), spec(NESTED)

@@ -5,6 +5,8 @@ from hypothesis import strategies as st
 
 from orchestrator.execution.breaker import Admitted, Breaker, BreakerPolicy, Circuit, Resting
 
+PROBE_S = 4.0
+
 
 class Clock:
     def __init__(self) -> None:
@@ -23,7 +25,7 @@ def opened(clock: Clock, *, failures: int = 3, rest_s: float = 10.0) -> Breaker:
 
 
 def admitted(breaker: Breaker) -> Admitted:
-    found = breaker.admit()
+    found = breaker.admit(within_s=PROBE_S)
     assert isinstance(found, Admitted)
     return found
 
@@ -40,7 +42,7 @@ def test_an_open_one_says_how_long_it_rests() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += 4.0
-    assert breaker.admit() == Resting(6.0)
+    assert breaker.admit(within_s=PROBE_S) == Resting(6.0)
 
 
 def test_after_the_rest_one_probe_goes_and_its_success_closes() -> None:
@@ -48,7 +50,7 @@ def test_after_the_rest_one_probe_goes_and_its_success_closes() -> None:
     breaker = opened(clock)
     clock.now += 10.0
     probe = admitted(breaker)
-    assert isinstance(breaker.admit(), Resting)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
     breaker.succeeded(probe)
     assert breaker.circuit is Circuit.CLOSED
     admitted(breaker)
@@ -60,15 +62,34 @@ def test_a_probe_that_fails_opens_it_for_another_rest() -> None:
     breaker = opened(clock)
     clock.now += 10.0
     breaker.failed(admitted(breaker))
-    assert breaker.admit() == Resting(10.0)
+    assert breaker.admit(within_s=PROBE_S) == Resting(10.0)
 
 
 def test_a_probe_that_was_withdrawn_lets_another_go() -> None:
     clock = Clock()
     breaker = opened(clock)
     clock.now += 10.0
-    breaker.withdrawn(admitted(breaker))
-    admitted(breaker)
+    probe = admitted(breaker)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
+    breaker.withdrawn(probe)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Admitted)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
+
+
+def test_a_probe_that_does_not_end_in_its_time_has_failed() -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 10.0
+    lost = admitted(breaker)
+    clock.now += PROBE_S + 3.0
+    assert breaker.admit(within_s=PROBE_S) == Resting(7.0)
+    breaker.succeeded(lost)
+    clock.now += 7.0
+    probe = admitted(breaker)
+    breaker.succeeded(lost)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
+    breaker.succeeded(probe)
+    assert breaker.circuit is Circuit.CLOSED
 
 
 def test_what_was_admitted_before_it_opened_no_longer_counts() -> None:
@@ -80,7 +101,7 @@ def test_what_was_admitted_before_it_opened_no_longer_counts() -> None:
     probe = admitted(breaker)
     breaker.succeeded(late)
     breaker.withdrawn(late)
-    assert isinstance(breaker.admit(), Resting)
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
     breaker.failed(late)
     breaker.succeeded(probe)
     assert breaker.circuit is Circuit.CLOSED
@@ -94,7 +115,7 @@ def test_there_is_never_more_than_one_probe_and_always_a_way_back(moves: list[st
     for move in moves:
         match move:
             case "admit":
-                if isinstance(found := breaker.admit(), Admitted):
+                if isinstance(found := breaker.admit(within_s=PROBE_S), Admitted):
                     held.append(found)
             case "wait":
                 clock.now += 3.0

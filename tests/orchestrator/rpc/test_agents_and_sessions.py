@@ -26,6 +26,7 @@ SPEC = agents_pb2.AgentSpec(
     ),
     sampling=agents_pb2.Sampling(temperature=0.5, max_tokens=64, top_p=0.9, stop=["\n"], seed=0),
     budget=agents_pb2.Budget(max_steps=3, max_tokens=1000, max_cost_micros=5),
+    output_schema_json='{"type": "boolean"}',
 )
 SPEC.timeout.FromMilliseconds(1500)
 SPEC.interrupt_timeout.FromSeconds(60)
@@ -83,7 +84,8 @@ async def test_agents_are_listed_page_by_page(fleet: Fleet) -> None:
     rest = await fleet.agents.ListAgents(
         agents_pb2.ListAgentsRequest(page_size=2, page_token=first.next_page_token)
     )
-    assert [agent.name for agent in (*first.agents, *rest.agents)] == ["a", "b", "c"]
+    names = [agent.name for agent in (*first.agents, *rest.agents)]
+    assert names == ["a", "assistant", "b", "c"]
     assert rest.next_page_token == ""
 
 
@@ -101,7 +103,7 @@ async def test_a_page_of_large_agents_stays_within_a_message(fleet: Fleet) -> No
         token = page.next_page_token
         if not token:
             break
-    assert names == [f"agent-{i:03}" for i in range(100)]
+    assert names == [*(f"agent-{i:03}" for i in range(100)), "assistant"]
 
 
 async def talk(fleet: Fleet, session_id: str, times: int) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.domain.machine import Failed, advance
 from orchestrator.domain.runs import RunError
-from orchestrator.rpc.pb.fleet.v1 import dead_letters_pb2, runs_pb2
+from orchestrator.rpc.pb.fleet.v1 import dead_letters_pb2, runs_pb2, sessions_pb2
 from tests.orchestrator.adapters.state.given import claim_one
 from tests.orchestrator.rpc.given import Fleet, refusal
 
@@ -67,13 +67,15 @@ async def test_a_redriven_entry_is_a_new_run_as_the_first_was_and_the_entry_goes
     fleet: Fleet,
 ) -> None:
     asked: dict[str, Any] = {"priority": 1, "labels": {f"k{i}": "v" for i in range(32)}}
+    asked["output_schema_json"] = '{"type": "boolean"}'
     first = await buried(fleet, budget={"max_tokens": 7}, **asked)
     (entry,) = (await listed(fleet)).entries
     again = await redriven(fleet, entry)
     assert not again.deduplicated
     run = again.run
     assert run.run_id != first.run_id
-    for field in ("session_id", "agent", "budget", "timeout", "priority"):
+    same = ("session_id", "agent", "budget", "timeout", "priority", "output_schema_json")
+    for field in same:
         assert getattr(run, field) == getattr(first, field)
     assert dict(run.labels) == {**first.labels, "redrive_of": first.run_id}
     assert (await claim_one(fleet.state)).run.input == "hi"
@@ -99,6 +101,50 @@ async def test_a_redrive_that_was_cut_off_before_its_end_starts_no_second_run(
     again = await redriven(fleet, entry)
     assert (again.run.run_id, again.deduplicated) == (run.run_id, True)
     assert not (await listed(fleet)).entries
+
+
+async def test_a_redrive_after_the_redrive_returns_the_same_run(fleet: Fleet) -> None:
+    await buried(fleet)
+    (entry,) = (await listed(fleet)).entries
+    first = await redriven(fleet, entry)
+    again = await redriven(fleet, entry)
+    assert (again.run.run_id, again.deduplicated) == (first.run.run_id, True)
+    assert len((await fleet.runs.ListRuns(runs_pb2.ListRunsRequest())).runs) == 2
+
+
+async def test_an_entry_that_was_purged_can_not_be_redriven(fleet: Fleet) -> None:
+    first = await buried(fleet)
+    (entry,) = (await listed(fleet)).entries
+    busy = runs_pb2.StartRunRequest(request_id="r2", input="hi", session_id=first.session_id)
+    await fleet.runs.StartRun(busy)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await redriven(fleet, entry)  # refused: what it began must not look like a run
+    await purged(fleet, all=True)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await redriven(fleet, entry)
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+    assert entry.entry_id in refusal(error.value).message
+
+
+async def test_a_run_that_only_has_the_request_id_of_a_redrive_is_none(fleet: Fleet) -> None:
+    await fleet.runs.StartRun(runs_pb2.StartRunRequest(request_id="redrive:mine", input="hi"))
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await redriven(fleet, Entry(entry_id="mine"))
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+
+
+async def test_an_entry_whose_new_run_was_deleted_is_not_found(fleet: Fleet) -> None:
+    await buried(fleet)
+    (entry,) = (await listed(fleet)).entries
+    again = await redriven(fleet, entry)
+    await fleet.runs.CancelRun(runs_pb2.CancelRunRequest(run_id=again.run.run_id))
+    await fleet.sessions.DeleteSession(
+        sessions_pb2.DeleteSessionRequest(session_id=again.run.session_id)
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await redriven(fleet, entry)
+    assert refusal(error.value).code is grpc.StatusCode.NOT_FOUND
+    assert entry.entry_id in refusal(error.value).message
 
 
 async def test_an_entry_stays_when_its_session_is_busy(fleet: Fleet) -> None:

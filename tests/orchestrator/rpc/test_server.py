@@ -308,4 +308,8 @@ async def test_thousands_of_calls_at_once_are_all_answered() -> None:
     async with serving(max_streams_per_connection=4096) as fleet:
         # The first call brings the connection's limits, which a burst would not wait for.
         await embed(fleet)
-        await asyncio.gather(*(embed(fleet) for _ in range(3_000)))
+        answered = await asyncio.gather(*(embed(fleet) for _ in range(3_000)))
+        assert len(answered) == 3_000
+        labels = {"method": "/fleet.v1.InferenceService/Embed", "code": "OK"}
+        counted = fleet.registry.get_sample_value("fleet_rpc_requests_total", labels)
+        assert counted == 3_001

@@ -86,6 +86,7 @@ async def test_the_status_of_a_watcher_that_never_reads_keeps_nobody_waiting() -
         await until(lambda: ended_with(fleet, "UNAVAILABLE"))
         async with asyncio.timeout(10):
             await fleet.server.stop(5)
+        assert fleet.registry.get_sample_value("fleet_rpc_open_watches") == 0
 
 
 async def test_a_reader_that_is_slow_but_reads_is_left_alone() -> None:

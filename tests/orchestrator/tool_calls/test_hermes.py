@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.domain.chat import MalformedToolCall, TextChunk
-from orchestrator.domain.errors import InvalidInput
 from orchestrator.domain.messages import ToolCall
 from orchestrator.tool_calls import parser_for
 from orchestrator.tool_calls.call_ids import numbered
@@ -115,11 +114,6 @@ def test_a_call_that_can_not_be_read_is_malformed_and_says_why(body: str, why: s
 def test_an_answer_that_ends_inside_a_call_is_malformed(cut: int) -> None:
     with pytest.raises(MalformedToolCall, match="</tool_call> is missing"):
         parse(CLOCK[:cut])
-
-
-def test_a_format_nobody_knows_is_refused_by_name() -> None:
-    with pytest.raises(InvalidInput, match="'xml' is not known; it can be hermes"):
-        parser_for("xml", numbered())
 
 
 FRAGMENTS = st.sampled_from(

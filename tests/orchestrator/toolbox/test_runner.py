@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 
@@ -219,3 +220,30 @@ async def test_a_cancelled_probe_lets_another_go() -> None:
     await asyncio.gather(probe, return_exceptions=True)
     tool.do = None
     assert await outcome(runner, tool) is Outcome.OK
+
+
+async def test_a_probe_that_heeds_no_cancel_keeps_the_tool_from_no_later_one() -> None:
+    clock, let_go = Clock(), asyncio.Event()
+
+    async def stubborn(_: ScriptedTool) -> ToolResult:
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+        return OK
+
+    tool = ScriptedTool(Outcome.TRANSIENT, Outcome.TRANSIENT, timeout_s=2.0)
+    runner = runner_of(tool, now=clock)
+    await run(runner, tool)
+    await run(runner, tool)
+    clock.now += 30.0
+    tool.do = stubborn
+    probe = asyncio.create_task(run(runner, tool))
+    await started(tool)
+    probe.cancel()
+    tool.do = None
+    clock.now += 33.0
+    try:
+        assert await outcome(runner, tool) is Outcome.OK
+    finally:
+        let_go.set()
+        await asyncio.gather(probe, return_exceptions=True)

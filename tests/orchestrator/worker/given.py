@@ -20,7 +20,7 @@ from orchestrator.adapters.scripted_models import (
     Turn,
 )
 from orchestrator.domain.agents import AgentSpec, Budget
-from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatRequest
 from orchestrator.domain.events import RunEvent
 from orchestrator.domain.interrupts import Answer
@@ -33,6 +33,7 @@ from orchestrator.execution.loop import ClaimLoop, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import Backoff
 from orchestrator.execution.sweeper import Sweeper
+from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry, ToolSource
 from orchestrator.toolbox.call import CallSettings, ToolCallHandler
@@ -68,11 +69,16 @@ Script = Iterable[Turn] | Callable[[ChatRequest], Turn]
 @dataclass
 class Fleet:
     state: State
-    model: ScriptedLanguageModel
+    language: LanguageModel
     registry: CollectorRegistry
     loops: list[ClaimLoop]
     running: list[asyncio.Task[None]] = field(default_factory=list)
     _numbers: Iterable[int] = field(default_factory=itertools.count)
+
+    @property
+    def model(self) -> ScriptedLanguageModel:
+        assert isinstance(self.language, ScriptedLanguageModel)
+        return self.language
 
     async def start(
         self,
@@ -82,9 +88,10 @@ class Fleet:
         session_id: str = "",
         budget: Budget | None = None,
         timeout_ms: int = 0,
+        agent: str = "assistant",
     ) -> Run:
         """Accepts a run; does not wait for it."""
-        agent = await self.state.agents.put(TENANT, "assistant", spec or AgentSpec())
+        stored = await self.state.agents.put(TENANT, agent, spec or AgentSpec())
         made = await self.state.runs.register(
             TENANT, f"r{next(iter(self._numbers))}", fingerprint="f", session_id=session_id
         )
@@ -92,10 +99,11 @@ class Fleet:
             run_id=made.run_id,
             tenant=TENANT,
             session_id=made.session_id,
-            agent=agent.reference,
+            agent=stored.reference,
             input=text,
             budget=budget or Budget(),
             timeout_ms=timeout_ms,
+            output_schema_json=stored.spec.output_schema_json,
         )
         await self.state.runs.submit(advance(run, Submitted()), session_labels={})
         return run
@@ -155,8 +163,9 @@ class Times:
 
 @asynccontextmanager
 async def working(
-    script: Script | ScriptedLanguageModel,
+    script: Script | LanguageModel,
     *,
+    catalogue: Catalogue = CATALOGUE,
     tools: Sequence[ToolSource] = (),
     seen_by_worker: Sequence[ToolSource] | None = None,
     classification: Classification | Callable[[str], Classification] = CERTAIN,
@@ -170,7 +179,13 @@ async def working(
         here = ToolRegistry([builtin_tools(), *tools])
         seen = here if seen_by_worker is None else ToolRegistry(seen_by_worker)
         fleet = _fleet(
-            state, _model(script), here, seen, classification=classification, times=times
+            state,
+            _model(script),
+            here,
+            seen,
+            catalogue=catalogue,
+            classification=classification,
+            times=times,
         )
         sweeper = Sweeper(state.runs, ExecutionMetrics(CollectorRegistry()), every_s=0.02)
         fleet.running = [asyncio.create_task(loop.run()) for loop in fleet.loops]
@@ -183,16 +198,17 @@ async def working(
             await asyncio.gather(*running, return_exceptions=True)
 
 
-def _model(script: Script | ScriptedLanguageModel) -> ScriptedLanguageModel:
-    return script if isinstance(script, ScriptedLanguageModel) else ScriptedLanguageModel(script)
+def _model(script: Script | LanguageModel) -> LanguageModel:
+    return script if isinstance(script, LanguageModel) else ScriptedLanguageModel(script)
 
 
 def _fleet(
     state: State,
-    model: ScriptedLanguageModel,
+    model: LanguageModel,
     tools: ToolRegistry,
     seen: ToolRegistry,
     *,
+    catalogue: Catalogue,
     classification: Classification | Callable[[str], Classification],
     times: Times,
 ) -> Fleet:
@@ -205,7 +221,7 @@ def _fleet(
         tools=seen,
         classifier=ScriptedClassifier(classification),
         language=model,
-        catalogue=CATALOGUE,
+        catalogue=catalogue,
         metrics=metrics,
         settings=StepSettings(patience_s=times.patience_s, interrupt_ttl_ms=ttl_ms),
     )

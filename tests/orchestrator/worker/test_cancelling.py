@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from orchestrator.adapters.memory_state import open_memory_state
+from orchestrator.adapters.scripted_models import Turn
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.chat import ToolSchema
-from orchestrator.domain.events import Interrupted, TextDelta
+from orchestrator.domain.events import Finished, Interrupted, TextDelta
 from orchestrator.domain.machine import Submitted, advance
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.runs import BusyPolicy, RunState
+from orchestrator.domain.runs import BusyPolicy, RunState, Usage
 from orchestrator.domain.tools import Effect, Outcome, ToolResult, ToolSpec
+from orchestrator.domain.work import WorkKind
 from orchestrator.ports.tools import ToolSource
 from tests.orchestrator.execution.outages import with_outages
 from tests.orchestrator.worker.given import TENANT, Times, call, working
@@ -82,6 +84,37 @@ async def test_a_cancel_stops_a_running_inference() -> None:
         stopped = fleet.model.stopped
     assert ended.state is RunState.CANCELLED
     assert stopped == 1
+
+
+async def test_a_run_cancelled_in_mid_stream_pays_for_what_it_took() -> None:
+    script: list[Turn] = [
+        [call("calculator", '{"expression": "1+1"}')],
+        ["one two", asyncio.Event()],
+    ]
+    async with working(script, times=LONG) as fleet:
+        run = await fleet.start("what is 1+1", spec=AgentSpec(tools=("calculator",)))
+        await fleet.seen(run, TextDelta)
+        (first,) = await fleet.state.runs.steps(TENANT, run.run_id)
+        await fleet.state.runs.cancel(TENANT, run.run_id)
+        ended = await fleet.ended(run)
+        *_, last = await fleet.events(run)
+        prompt = sum(len(m.content.split()) for m in fleet.model.requests[-1].messages)
+        counted = fleet.figure("fleet_tokens_total", model="small", kind="completion")
+        (load,) = await fleet.state.runs.loads(WorkKind.REASON)
+    second = Usage(prompt_tokens=prompt, completion_tokens=2, cost_micros=prompt + 4)
+    assert ended.usage == first.usage + second + Usage(tool_calls=1)
+    assert isinstance(last.payload, Finished)
+    assert last.payload.usage == ended.usage
+    assert counted == ended.usage.completion_tokens
+    assert load.served == ended.usage.tokens
+
+
+async def test_a_run_whose_time_is_up_in_mid_stream_pays_for_what_it_took() -> None:
+    async with working([["one two", asyncio.Event()]], times=LONG) as fleet:
+        ended = await fleet.ended(await fleet.start("hi", timeout_ms=500))
+    assert ended.error is not None
+    assert ended.error.reason == "DEADLINE_EXCEEDED"
+    assert ended.usage == Usage(prompt_tokens=1, completion_tokens=2, cost_micros=5)
 
 
 async def test_a_cancel_stops_a_running_tool() -> None:

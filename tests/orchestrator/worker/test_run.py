@@ -126,14 +126,6 @@ async def test_a_model_that_stays_away_fails_the_run_with_its_reason() -> None:
     assert ended.error.reason == "MODEL_UNAVAILABLE"
 
 
-async def test_a_malformed_tool_call_fails_the_run_and_is_charged() -> None:
-    async with working([["<tool_call>{not json}</tool_call>"]]) as fleet:
-        ended = await fleet.ended(await fleet.start("hi", spec=CLERK))
-    assert ended.error is not None
-    assert ended.error.reason == "MALFORMED_TOOL_CALL"
-    assert ended.usage.completion_tokens > 0
-
-
 async def test_a_defect_fails_its_run_in_the_end_without_telling_what_was_said() -> None:
     def turn(request: ChatRequest) -> Turn:
         return [RuntimeError("secret prompt")] if request.messages[-1].content == "hi" else ["fine"]

@@ -24,7 +24,7 @@ if not record.said then
     redis.call('HSET', RUN, 'state', 'running', 'updated', text(NOW))
     events[1] = running
   end
-  if record.began and record.tries > 1 then
+  if record.kind == 'reason' and record.began and record.tries > 1 then
     events[#events + 1] = restarted
   end
   append(RUN, STREAM, about, step, attempt, events)

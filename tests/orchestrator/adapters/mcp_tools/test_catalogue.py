@@ -154,7 +154,14 @@ def test_showing_tools_does_not_import_the_sdk(tmp_path: Path) -> None:
         "import sys\nfrom pathlib import Path\nfrom orchestrator.adapters.mcp_tools import *\n"
         f"pins = {json.dumps(dict(server.pins))}\n"
         f"server = McpServer('notes', HttpEndpoint(''), Path({str(server.schema_file)!r}), pins)\n"
-        "assert list(McpTools([server]).specs()) == ['notes_search']\n"
-        "assert 'mcp' not in sys.modules and 'httpx2' not in sys.modules\n"
+        "print(*McpTools([server]).specs())\n"
+        "print(sorted({'mcp', 'httpx2'} & set(sys.modules)))\n"
     )
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).parents[4])
+    said = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        cwd=Path(__file__).parents[4],
+        stdout=subprocess.PIPE,
+        text=True,
+    ).stdout
+    assert said.splitlines() == ["notes_search", "[]"]

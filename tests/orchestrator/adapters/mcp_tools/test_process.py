@@ -76,10 +76,13 @@ async def test_a_program_dies_with_a_toolbox_that_is_killed(
     try:
         watched = Running(None, tmp_path, None)  # type: ignore[arg-type]
         await watched.told("started a")
+        (program,) = watched.pids()
+        assert alive(program)
     finally:
         toolbox.kill()
         await toolbox.wait()
-    await until(lambda: not alive(watched.pids()[0]))
+    await until(lambda: not alive(program))
+    assert not alive(program)
 
 
 @pytest.mark.parametrize(("level", "heard"), [(logging.INFO, False), (logging.DEBUG, True)])

@@ -70,10 +70,11 @@ async def test_a_server_that_forgot_the_session_gets_another(
     async with http_server(tmp_path, "--legacy") as endpoint:
         port = int(endpoint.url.split(":")[2].split("/")[0])
         async with connected(server(tmp_path, endpoint, known), tmp_path) as running:
-            await comes_back(running)
+            assert (await running.call("add", a=1, b=2)).content == "3"
             os.kill(running.pids()[0], signal.SIGKILL)
             async with http_server(tmp_path, "--legacy", port=port):
                 await comes_back(running)
+                assert (await running.call("add", a=2, b=2)).content == "4"
 
 
 @pytest.mark.parametrize(

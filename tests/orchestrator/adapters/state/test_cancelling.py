@@ -155,6 +155,7 @@ async def test_cancels_are_told_as_they_are_asked(state: State) -> None:
             await asyncio.sleep(0.01)
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
+    assert heard == {run.run_id for run in runs}
 
 
 async def _listen(cancels: AsyncIterator[str], heard: set[str]) -> None:

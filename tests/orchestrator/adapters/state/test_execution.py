@@ -8,6 +8,7 @@ from orchestrator.domain.errors import NotFound, StaleLease, VersionConflict
 from orchestrator.domain.events import StateChanged, StepRestarted, TextDelta
 from orchestrator.domain.messages import Role, ToolCall
 from orchestrator.domain.runs import BusyPolicy, RunState
+from orchestrator.domain.snapshot import Progress, fold
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import LeaseState, Limits, State
 from tests.orchestrator.adapters.state.conftest import Open
@@ -114,12 +115,28 @@ async def test_an_expired_lease_is_lost_and_the_step_starts_again(state: State) 
     assert TextDelta(text="ghost") not in events
 
 
+async def test_a_tool_call_that_runs_again_leaves_the_steps_text_as_it_was(state: State) -> None:
+    run = await submitted(state)
+    claim = await claim_one(state)
+    await state.runs.emit(claim.lease, [TextDelta(text="I will look.")])
+    await state.runs.commit(claim, asks_for_tools(claim, CALLS[:1]))
+    failed = await claim_one(state, WorkKind.TOOL)
+    await state.runs.release(failed.lease)
+    await claim_one(state, WorkKind.TOOL, lease_ms=0)
+    assert await state.runs.reap(limit=10) == 1
+    assert (await claim_one(state, WorkKind.TOOL)).lease.attempt == 3
+    events = await state.feed.read(TENANT, run.run_id, after_seq=0, limit=100)
+    assert not any(isinstance(event.payload, StepRestarted) for event in events)
+    assert fold(Progress(), events).text == "I will look."
+
+
 async def test_a_prolonged_lease_is_not_reaped(state: State) -> None:
     await submitted(state)
     claim = await claim_one(state, lease_ms=0)
     await state.runs.extend([claim.lease], lease_ms=LONG_MS)
     assert await state.runs.reap(limit=10) == 0
     await state.runs.commit(claim, answer(claim))
+    assert (await state.runs.get(TENANT, claim.run.run_id)).state is RunState.COMPLETED
 
 
 async def test_a_run_out_of_attempts_fails_with_the_reason(open_state: Open) -> None:
@@ -178,6 +195,9 @@ async def test_waiting_for_work_ends_when_work_comes(state: State) -> None:
 
 
 async def test_waiting_for_work_gives_up_in_time(state: State) -> None:
-    await claimed(state)
-    async with asyncio.timeout(10):
-        await state.runs.wait_for_work(WorkKind.TOOL, timeout_s=0.01)
+    await submitted(state)  # work of another kind
+    assert await claimed(state, WorkKind.TOOL) == ()
+    waiting = asyncio.ensure_future(state.runs.wait_for_work(WorkKind.TOOL, timeout_s=0.01))
+    done, _ = await asyncio.wait({waiting}, timeout=10)
+    assert done == {waiting}
+    assert await claimed(state, WorkKind.TOOL) == ()

@@ -28,7 +28,7 @@ from orchestrator.domain.errors import FleetError
 from orchestrator.domain.events import TextDelta
 from orchestrator.domain.interrupts import Answer, Answered, Approved, Denied
 from orchestrator.domain.machine import CancelRequested, Event, Failed, advance
-from orchestrator.domain.runs import BusyPolicy, Run, RunError, RunState
+from orchestrator.domain.runs import BusyPolicy, Run, RunError, RunState, Usage
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import Limits, State, Versioned
 from tests.orchestrator.adapters.state import given
@@ -46,7 +46,7 @@ picks = st.integers(0, 1_000)
 delays = st.sampled_from([0, 1, given.LONG_MS])
 outcomes = st.integers(0, 6)
 changes: list[st.SearchStrategy[Event]] = [
-    st.just(CancelRequested()),
+    st.builds(CancelRequested, st.builds(Usage, prompt_tokens=st.integers(0, 300))),
     st.builds(
         Failed,
         st.just(RunError(reason="DEADLINE", message="too late")),

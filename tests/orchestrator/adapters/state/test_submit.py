@@ -27,6 +27,16 @@ async def test_a_request_id_stands_for_one_run_whatever_the_body(state: State) -
     assert other.run_id != first.run_id
 
 
+async def test_what_a_request_id_stands_for_is_known_to_its_tenant_alone(state: State) -> None:
+    assert await state.runs.registered(TENANT, "r1") is None
+    made = await state.runs.register(TENANT, "r1", fingerprint="a", session_id="")
+    known = await state.runs.registered(TENANT, "r1")
+    assert known == await state.runs.register(TENANT, "r1", fingerprint="a", session_id="")
+    assert known is not None
+    assert known.run_id == made.run_id
+    assert await state.runs.registered("other", "r1") is None
+
+
 async def test_a_run_shares_its_sessions_shard(state: State) -> None:
     session = await state.sessions.create(TENANT, agent="", labels={})
     known = await state.runs.register(TENANT, "r", fingerprint="", session_id=session.session_id)

@@ -11,15 +11,36 @@ from typing import Any
 
 from orchestrator.domain.agents import Sampling
 from orchestrator.domain.allowance import UNLIMITED, Allowance
-from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.catalogue import (
+    Capability,
+    ModelEntry,
+    StructuredFormat,
+    ToolCallFormat,
+)
 from orchestrator.domain.chat import ChatChunk, ChatRequest, TextChunk, ToolSchema
 from orchestrator.domain.messages import Message, Role
+from orchestrator.domain.output_schema import OutputShape
 from orchestrator.ports.models import LanguageModel
 
 CATALOGUE = {
     "echo": ModelEntry(name="echo", model="echo_llm", context_tokens=100, max_new_tokens=64),
+    "echo_llama": ModelEntry(
+        name="echo_llama", model="echo_llm", tool_format=ToolCallFormat.LLAMA3_JSON
+    ),
+    "echo_mistral": ModelEntry(
+        name="echo_mistral", model="echo_llm", tool_format=ToolCallFormat.MISTRAL
+    ),
+    "hinted": ModelEntry(name="hinted", model="hinted_llm", context_tokens=100, max_new_tokens=64),
     "absent": ModelEntry(name="absent", model="absent_llm"),
 }
+for form in StructuredFormat:
+    CATALOGUE[form] = CATALOGUE["echo"].model_copy(
+        update={
+            "name": form.value,
+            "capabilities": frozenset({Capability.CHAT, Capability.STRUCTURED}),
+            "structured_format": form,
+        }
+    )
 
 
 def planned(
@@ -29,6 +50,7 @@ def planned(
     tools: tuple[ToolSchema, ...] = (),
     sampling: Sampling | None = None,
     allowance: Allowance = UNLIMITED,
+    output: OutputShape | None = None,
     **plan: Any,
 ) -> ChatRequest:
     raw = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
@@ -40,6 +62,7 @@ def planned(
         tools=tools,
         sampling=sampling or Sampling(),
         allowance=allowance,
+        output=output,
     )
 
 

@@ -74,6 +74,45 @@ async def test_a_malformed_call_is_raised_with_the_tokens_it_took(
     with pytest.raises(MalformedToolCall) as raised:
         await answer(language_model, planned(*pieces, finish=finish))
     assert raised.value.usage == Usage(prompt_tokens=9, completion_tokens=1)
+    assert raised.value.said == pieces[0]
+    assert ("cut off by its token limit" in raised.value.detail) == (finish == "length")
+
+
+ADD = ToolSchema("add", "Adds.", {"type": "object", "properties": {}})
+
+
+@pytest.mark.parametrize(
+    ("model", "pieces"),
+    [
+        ("echo_llama", ("Let me see.<|python", '_tag|>{"name": "add", "parameters": {}}')),
+        ("echo_mistral", ("Let me see.[TOOL_CA", "LLS]add[ARGS]{}")),
+    ],
+)
+async def test_calls_are_read_in_the_format_of_the_catalogue(
+    language_model: TritonLanguageModel, model: str, pieces: tuple[str, ...]
+) -> None:
+    request = planned(*pieces, model=model, tools=(ADD,), finish="stop")
+    chunks = await answer(language_model, request)
+    assert text_of(chunks) == "Let me see."
+    calls = [chunk.call for chunk in chunks if isinstance(chunk, ToolCallChunk)]
+    assert calls == [ToolCall(call_id="call_1", name="add", arguments_json="{}")]
+
+
+@pytest.mark.parametrize(
+    ("model", "tools", "asked"),
+    [
+        ("echo", (ADD,), False),
+        ("echo_llama", (ADD,), True),
+        ("echo_mistral", (ADD,), True),
+        ("echo_mistral", (), False),
+    ],
+)
+async def test_special_tokens_are_asked_for_where_a_call_begins_with_one(
+    language_model: TritonLanguageModel, model: str, tools: tuple[ToolSchema, ...], asked: bool
+) -> None:
+    request = planned(model=model, tools=tools, show_sampling=True, finish="stop")
+    sampling = json.loads(text_of(await answer(language_model, request)))
+    assert sampling.get("skip_special_tokens", True) is not asked
 
 
 async def test_the_conversation_and_tools_go_out_in_openai_s_shapes(
@@ -108,6 +147,20 @@ async def test_the_conversation_and_tools_go_out_in_openai_s_shapes(
     ]
     function = {"name": "add", "description": "Adds.", "parameters": schema.parameters}
     assert json.loads(sent["TOOLS"]) == [{"type": "function", "function": function}]
+
+
+async def test_a_conversation_takes_the_shape_that_the_format_s_templates_insist_on(
+    language_model: TritonLanguageModel,
+) -> None:
+    calls = [ToolCall(call_id=f"call_3_{n}", name="add", arguments_json="{}") for n in (1, 2)]
+    before = (
+        Message(role=Role.USER, content="1 + ü?"),
+        Message(role=Role.ASSISTANT, tool_calls=tuple(calls)),
+        *(Message(role=Role.TOOL, content="2", tool_call_id=call.call_id) for call in calls),
+    )
+    request = planned(model="echo_llama", before=before, echo_request=True, finish="stop")
+    sent = json.loads(json.loads(text_of(await answer(language_model, request)))["MESSAGES"])
+    assert [len(message.get("tool_calls", ())) for message in sent] == [0, 1, 0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
@@ -149,8 +202,8 @@ async def test_a_prompt_that_leaves_no_room_is_refused_with_the_counts(
     ("plan", "kind", "said"),
     [
         ({"fail": 1}, InvalidInput, "echo_llm refuses the request: sampling_parameters: 'top_k'"),
-        ({"fail": 2}, Unavailable, "echo_llm is not available: the engine died"),
-        ({"fail": 3}, Internal, "echo_llm failed: something odd"),
+        ({"fail": 2}, Unavailable, "echo_llm is not available: its engine died$"),
+        ({"fail": 3}, Internal, "echo_llm failed in the middle of its answer$"),
         ({"refuse": True}, InvalidInput, r"chat_prompt refuses the request: MESSAGES\[0\]"),
         ({}, Unavailable, "broke off its answer"),
         ({"finish": "abort"}, Unavailable, r"broke off its answer \(abort\)"),
@@ -179,15 +232,16 @@ async def test_a_failure_that_quotes_the_prompt_is_kept_from_errors_and_logs(
 async def test_a_model_that_triton_does_not_have_is_unavailable(
     language_model: TritonLanguageModel,
 ) -> None:
-    with pytest.raises(Unavailable, match="absent_llm is not available") as raised:
+    with pytest.raises(Unavailable) as raised:
         await answer(language_model, planned(model="absent", finish="stop"))
     assert raised.value.reason == "MODEL_UNAVAILABLE"
+    assert str(raised.value) == "model absent_llm is not available: Triton does not serve it"
 
 
 async def test_a_model_that_the_catalogue_does_not_have_is_refused(
     language_model: TritonLanguageModel,
 ) -> None:
-    with pytest.raises(InvalidInput, match="'gpt' is not in the catalogue, which is: echo"):
+    with pytest.raises(InvalidInput, match="'gpt' is not in the catalogue, which is: echo, hinted"):
         await answer(language_model, planned(model="gpt"))
 
 
@@ -218,9 +272,10 @@ async def test_cancelling_the_task_stops_the_engine_and_stays_a_cancellation(
     language_model: TritonLanguageModel, tmp_path: Path
 ) -> None:
     seen, began = tmp_path / "seen", asyncio.Event()
+    request = planned(hold=str(seen))
 
     async def consume() -> None:
-        async with aclosing(language_model.chat(planned(hold=str(seen)))) as chunks:
+        async with aclosing(language_model.chat(request)) as chunks:
             async for _ in chunks:
                 began.set()
 
@@ -231,6 +286,8 @@ async def test_cancelling_the_task_stops_the_engine_and_stays_a_cancellation(
         await task
     await is_written(seen)
     assert seen.read_text() == "cancelled"
+    assert request.meter.usage.prompt_tokens == 9
+    assert request.meter.usage.completion_tokens >= 1
 
 
 async def test_an_answer_past_its_deadline_is_stopped(

@@ -85,6 +85,7 @@ async def test_closing_an_answer_early_cancels_it_in_the_engine(triton: RunningT
                 async with aclosing(model.chat(request)) as chunks:
                     await anext(chunks)
                 await asyncio.sleep(0.1)
+        assert await asyncio.to_thread(_cancelled, triton) > before
 
 
 def _cancelled(triton: RunningTriton) -> float:

@@ -64,3 +64,8 @@ async def test_a_dead_model_process_is_unavailable(mortal_triton: TritonServer) 
         with pytest.raises(Unavailable) as raised:
             await answer(model, planned(crash=True))
         assert raised.value.reason == "MODEL_UNAVAILABLE"
+        # Triton 24.10 may die of it.
+        assert str(raised.value) in {
+            "model echo_llm is not available: its process died",
+            "model echo_llm is not available: Triton can't be reached",
+        }

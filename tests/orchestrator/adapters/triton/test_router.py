@@ -63,6 +63,9 @@ async def test_a_server_that_is_not_there_is_unavailable() -> None:
             with pytest.raises(Unavailable) as raised:
                 await router.classify(texts)
             assert raised.value.reason == "MODEL_UNAVAILABLE"
+            assert (
+                str(raised.value) == "model agent_router is not available: Triton can't be reached"
+            )
         assert not await nowhere.ready("embedder")
 
 

@@ -68,8 +68,11 @@ class AgentSpec(_message.Message):
     AGENTS_FIELD_NUMBER: _builtins.int
     HANDOVERS_FIELD_NUMBER: _builtins.int
     INTERRUPT_TIMEOUT_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     system_prompt: _builtins.str
+    output_schema_json: _builtins.str
+    """A JSON Schema: the result of its runs is JSON that fits it. Empty: text."""
     @_builtins.property
     def tools(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """names of registered tools"""
@@ -121,10 +124,11 @@ class AgentSpec(_message.Message):
         agents: _abc.Iterable[_builtins.str] | None = ...,
         handovers: _abc.Iterable[_builtins.str] | None = ...,
         interrupt_timeout: _duration_pb2.Duration | None = ...,
+        output_schema_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "interrupt_timeout", b"interrupt_timeout", "policy", b"policy", "sampling", b"sampling", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "approvals", b"approvals", "budget", b"budget", "client_tools", b"client_tools", "description", b"description", "handovers", b"handovers", "interrupt_timeout", b"interrupt_timeout", "policy", b"policy", "sampling", b"sampling", "system_prompt", b"system_prompt", "timeout", b"timeout", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "approvals", b"approvals", "budget", b"budget", "client_tools", b"client_tools", "description", b"description", "handovers", b"handovers", "interrupt_timeout", b"interrupt_timeout", "output_schema_json", b"output_schema_json", "policy", b"policy", "sampling", b"sampling", "system_prompt", b"system_prompt", "timeout", b"timeout", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

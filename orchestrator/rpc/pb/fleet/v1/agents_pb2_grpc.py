@@ -72,7 +72,7 @@ class AgentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAgents(self, request, context):
-        """Lists the newest version of every agent of the tenant, by name.
+        """Lists the newest version of every agent of the tenant, by name; the built-in ones, too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

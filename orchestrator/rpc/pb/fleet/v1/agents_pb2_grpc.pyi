@@ -40,7 +40,7 @@ class AgentServiceStub:
     GetAgent: _grpc.UnaryUnaryMultiCallable[_agents_pb2.GetAgentRequest, _agents_pb2.Agent]
     """Returns `name@version`, or the newest version of a bare name."""
     ListAgents: _grpc.UnaryUnaryMultiCallable[_agents_pb2.ListAgentsRequest, _agents_pb2.ListAgentsResponse]
-    """Lists the newest version of every agent of the tenant, by name."""
+    """Lists the newest version of every agent of the tenant, by name; the built-in ones, too."""
 
 @_typing.type_check_only
 class AgentServiceAsyncStub(AgentServiceStub):
@@ -54,7 +54,7 @@ class AgentServiceAsyncStub(AgentServiceStub):
     GetAgent: _aio.UnaryUnaryMultiCallable[_agents_pb2.GetAgentRequest, _agents_pb2.Agent]  # type: ignore[assignment]
     """Returns `name@version`, or the newest version of a bare name."""
     ListAgents: _aio.UnaryUnaryMultiCallable[_agents_pb2.ListAgentsRequest, _agents_pb2.ListAgentsResponse]  # type: ignore[assignment]
-    """Lists the newest version of every agent of the tenant, by name."""
+    """Lists the newest version of every agent of the tenant, by name; the built-in ones, too."""
 
 class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
     """Agents: what to say to the model, which tools it may call, how it may spend."""
@@ -83,6 +83,6 @@ class AgentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _agents_pb2.ListAgentsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_agents_pb2.ListAgentsResponse, _abc.Awaitable[_agents_pb2.ListAgentsResponse]]:
-        """Lists the newest version of every agent of the tenant, by name."""
+        """Lists the newest version of every agent of the tenant, by name; the built-in ones, too."""
 
 def add_AgentServiceServicer_to_server(servicer: AgentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -75,7 +75,8 @@ class DeadLetterServiceServicer:
 
     def RedriveDeadLetter(self, request, context):
         """Starts a new run as the failed one was started, labelled `redrive_of` with its
-        run id, and removes the entry. Repeated, it starts no second run.
+        run id, and removes the entry. Repeated, it returns that run, `deduplicated`, for
+        as long as request ids are known (a day); then it is NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

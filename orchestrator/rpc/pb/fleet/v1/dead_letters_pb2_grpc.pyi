@@ -37,7 +37,8 @@ class DeadLetterServiceStub:
     GetDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letters_pb2.GetDeadLetterRequest, _dead_letters_pb2.DeadLetter]
     RedriveDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letters_pb2.RedriveDeadLetterRequest, _dead_letters_pb2.RedriveDeadLetterResponse]
     """Starts a new run as the failed one was started, labelled `redrive_of` with its
-    run id, and removes the entry. Repeated, it starts no second run.
+    run id, and removes the entry. Repeated, it returns that run, `deduplicated`, for
+    as long as request ids are known (a day); then it is NOT_FOUND.
     """
     PurgeDeadLetters: _grpc.UnaryUnaryMultiCallable[_dead_letters_pb2.PurgeDeadLettersRequest, _dead_letters_pb2.PurgeDeadLettersResponse]
 
@@ -50,7 +51,8 @@ class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
     GetDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.GetDeadLetterRequest, _dead_letters_pb2.DeadLetter]  # type: ignore[assignment]
     RedriveDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.RedriveDeadLetterRequest, _dead_letters_pb2.RedriveDeadLetterResponse]  # type: ignore[assignment]
     """Starts a new run as the failed one was started, labelled `redrive_of` with its
-    run id, and removes the entry. Repeated, it starts no second run.
+    run id, and removes the entry. Repeated, it returns that run, `deduplicated`, for
+    as long as request ids are known (a day); then it is NOT_FOUND.
     """
     PurgeDeadLetters: _aio.UnaryUnaryMultiCallable[_dead_letters_pb2.PurgeDeadLettersRequest, _dead_letters_pb2.PurgeDeadLettersResponse]  # type: ignore[assignment]
 
@@ -78,7 +80,8 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letters_pb2.RedriveDeadLetterResponse, _abc.Awaitable[_dead_letters_pb2.RedriveDeadLetterResponse]]:
         """Starts a new run as the failed one was started, labelled `redrive_of` with its
-        run id, and removes the entry. Repeated, it starts no second run.
+        run id, and removes the entry. Repeated, it returns that run, `deduplicated`, for
+        as long as request ids are known (a day); then it is NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

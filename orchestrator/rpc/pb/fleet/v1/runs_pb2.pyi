@@ -146,6 +146,7 @@ class Run(_message.Message):
     PARENT_RUN_ID_FIELD_NUMBER: _builtins.int
     PENDING_CALLS_FIELD_NUMBER: _builtins.int
     INTERRUPTS_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     session_id: _builtins.str
     agent: _builtins.str
@@ -155,9 +156,11 @@ class Run(_message.Message):
     """from 1"""
     priority: _builtins.int
     result: _builtins.str
-    """the answer of a COMPLETED run"""
+    """the answer of a COMPLETED run; with a schema, JSON on one line"""
     parent_run_id: _builtins.str
     """of a run that another one started as a tool"""
+    output_schema_json: _builtins.str
+    """that the result fits; empty: it is text"""
     @_builtins.property
     def budget(self) -> _agents_pb2.Budget: ...
     @_builtins.property
@@ -210,10 +213,11 @@ class Run(_message.Message):
         parent_run_id: _builtins.str = ...,
         pending_calls: _abc.Iterable[Global___PendingCall] | None = ...,
         interrupts: _abc.Iterable[Global___Interrupt] | None = ...,
+        output_schema_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "timeout", b"timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "interrupts", b"interrupts", "labels", b"labels", "parent_run_id", b"parent_run_id", "pending_calls", b"pending_calls", "priority", b"priority", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "state", b"state", "step", b"step", "steps", b"steps", "timeout", b"timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "create_time", b"create_time", "error", b"error", "finish_time", b"finish_time", "interrupts", b"interrupts", "labels", b"labels", "output_schema_json", b"output_schema_json", "parent_run_id", b"parent_run_id", "pending_calls", b"pending_calls", "priority", b"priority", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "state", b"state", "step", b"step", "steps", b"steps", "timeout", b"timeout", "update_time", b"update_time", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -420,6 +424,7 @@ class StartRunRequest(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """required; at most 128 bytes"""
     session_id: _builtins.str
@@ -431,6 +436,8 @@ class StartRunRequest(_message.Message):
     busy_policy: Global___BusyPolicy.ValueType
     priority: _builtins.int
     """0 normal, 1 high"""
+    output_schema_json: _builtins.str
+    """a JSON Schema of the result; empty: the agent's"""
     @_builtins.property
     def budget(self) -> _agents_pb2.Budget: ...
     @_builtins.property
@@ -449,10 +456,11 @@ class StartRunRequest(_message.Message):
         timeout: _duration_pb2.Duration | None = ...,
         priority: _builtins.int = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        output_schema_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "busy_policy", b"busy_policy", "input", b"input", "labels", b"labels", "priority", b"priority", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "busy_policy", b"busy_policy", "input", b"input", "labels", b"labels", "output_schema_json", b"output_schema_json", "priority", b"priority", "request_id", b"request_id", "session_id", b"session_id", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1116,6 +1124,7 @@ class Finished(_message.Message):
     USAGE_FIELD_NUMBER: _builtins.int
     state: Global___RunState.ValueType
     result: _builtins.str
+    """as in Run"""
     @_builtins.property
     def error(self) -> Global___RunError: ...
     @_builtins.property

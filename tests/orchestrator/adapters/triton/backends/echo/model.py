@@ -4,6 +4,7 @@
 `show_sampling` streams the sampling parameters back; `finish` is the finish reason;
 `fail` is the number of a failure, which quotes the whole plan if it has a `secret`;
 `hold` is a file to say "cancelled" in, once the endless answer was;
+`told` is a file to write when a hint, a request of no other use, says that this was cancelled;
 `crash` ends the model's process.
 """
 
@@ -29,8 +30,18 @@ FAILURES = (
 
 
 class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        self._told: dict[str, str] = {}
+
     def execute(self, requests: list[Any]) -> None:
         for request in requests:
+            cancelled = json.loads(request.parameters() or "{}").get("cancelled_request_id")
+            if cancelled is not None:
+                Path(self._told[cancelled]).write_text("told")
+                request.get_response_sender().send(flags=FINAL)
+                continue
+            plan = json.loads(_text(request, "text_input"))
+            self._told[request.request_id()] = plan.get("told")
             threading.Thread(target=_serve, args=(request,), daemon=True).start()
 
 
