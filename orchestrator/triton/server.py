@@ -157,9 +157,12 @@ class TritonServer:
         self._launcher = Launcher(self.config, found, runtime, ports, self._on_progress)
         self._emit(Kind.STARTING, f"starting {found.server}")
         process, missing = await self._launcher.launch(fail_early=True)
-        if missing:
+        optional = self._launcher.optional()
+        if needed := {name: why for name, why in missing.items() if name not in optional}:
             await self._launcher.end(process, drain=False)
-            raise ModelNotLoadedError(missing)
+            raise ModelNotLoadedError(needed)
+        for model, reason in missing.items():
+            self._emit(Kind.MODEL_FAILED, f"model {model!r} does not load: {reason}", model)
         watcher = Watcher(self._launcher, process, self._emit, self._policy)
         await watcher.take_stock()
         return watcher
