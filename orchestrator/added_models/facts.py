@@ -50,26 +50,33 @@ def read_facts(folder: Path) -> Facts:
 def template_text(folder: Path, given: Path | None) -> str:
     """The chat template: the given file's, the model's own, or that of its tokenizer's config.
 
+    Of several, the one for tools.
+
     Raises:
         ModelError: there is none.
     """
-    if given is not None:
-        return given.read_text("utf-8")
+    text = given.read_text("utf-8") if given is not None else _own_template(folder)
+    if text is None:
+        raise ModelError(
+            f"{folder} has no chat template, neither {TEMPLATE} nor chat_template in "
+            "tokenizer_config.json: a base model has none, one for chats does; give one with "
+            "--chat-template FILE"
+        )
+    return text
+
+
+def has_template(folder: Path) -> bool:
+    return _own_template(folder) is not None
+
+
+def _own_template(folder: Path) -> str | None:
     if (folder / TEMPLATE).is_file():
         return (folder / TEMPLATE).read_text("utf-8")
     inline = _read_json(folder / "tokenizer_config.json").get("chat_template")
-    if isinstance(inline, str):
-        return inline
     if isinstance(inline, list):
         named = {entry.get("name"): entry.get("template") for entry in inline}
-        for name in ("tool_use", "default"):
-            if isinstance(named.get(name), str):
-                return str(named[name])
-    raise ModelError(
-        f"{folder} has no chat template, neither {TEMPLATE} nor chat_template in "
-        "tokenizer_config.json: a base model has none, one for chats does; give one with "
-        "--chat-template FILE"
-    )
+        inline = named.get("tool_use") or named.get("default")
+    return inline if isinstance(inline, str) else None
 
 
 def shows_tools(template: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestrator.added_models.conversion import Converter
 from orchestrator.added_models.entry import context_for, make_entry
 from orchestrator.added_models.errors import ModelError
-from orchestrator.added_models.facts import Facts, read_facts, template_text
+from orchestrator.added_models.facts import TEMPLATE, Facts, has_template, read_facts, template_text
 from orchestrator.added_models.room import (
     GIB,
     Need,
@@ -20,7 +20,7 @@ from orchestrator.added_models.room import (
 )
 from orchestrator.added_models.source import Engine, Form, Say, Source, find_source
 from orchestrator.added_models.store import ModelStore
-from orchestrator.added_models.writing import Plan, check_engine, write_model, write_template
+from orchestrator.added_models.writing import Plan, check_engine, write_model
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.triton.check import check_repositories
 
@@ -70,7 +70,8 @@ class Maker:
             entry, plan = self._decide(wish, source, facts, template)
             final = self.store.folder(wish.name)
             written = write_model(source, folder, final, plan, more=more, say=self.say)
-            write_template(written, template)
+            if wish.chat_template is not None or not has_template(written):
+                (written / TEMPLATE).write_text(template, "utf-8")
             self._check(folder)
             self.store.place(folder)
         return entry

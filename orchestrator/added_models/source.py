@@ -114,8 +114,8 @@ def _download(scheme: str, rest: str, say: Say) -> Path:
         from huggingface_hub import snapshot_download  # noqa: PLC0415
     except ImportError:
         raise ModelError(
-            f"--from {scheme}:{rest}: downloading needs the package huggingface_hub: install it, "
-            f"or {_by_hand(scheme, rest)}"
+            f"--from {scheme}:{rest}: downloading needs the package huggingface_hub: install it; "
+            f"{_by_hand(scheme, rest)}"
         ) from None
     name, _, revision = rest.partition("@")
     repository = f"OpenVINO/{name}" if scheme == "ov" and "/" not in name else name
@@ -127,19 +127,29 @@ def _download(scheme: str, rest: str, say: Say) -> Path:
             repository, revision=revision or None, allow_patterns=list(PATTERNS[form])
         )
     except Exception as error:  # noqa: BLE001 - its own, httpx's and the system's, by version
-        said = " ".join(str(error).split())[:300]
         raise ModelError(
-            f"--from {scheme}:{rest}: the hub did not give it ({type(error).__name__}: {said}). "
-            f"Without a connection, {_by_hand(scheme, rest)}"
+            f"--from {scheme}:{rest}: {_why(error)}; {_by_hand(scheme, rest)}"
         ) from None
     return Path(found)
+
+
+def _why(error: Exception) -> str:
+    kind = type(error).__name__
+    if kind == "GatedRepoError":
+        return "its owner wants terms accepted, and then a token of yours in HF_TOKEN"
+    if kind in {"RepositoryNotFoundError", "HFValidationError"}:
+        return "the hub knows no such model, or shows it only with a token in HF_TOKEN"
+    if kind == "RevisionNotFoundError":
+        return "the model has no such revision"
+    first = str(error).strip().partition("\n")[0][:160]
+    return f"the hub can't be reached from here ({kind}: {first.rstrip('.')})"
 
 
 def _by_hand(scheme: str, rest: str) -> str:
     weights = "openvino_*.xml and openvino_*.bin" if scheme == "ov" else "*.safetensors"
     name = rest.partition("@")[0].rpartition("/")[2] or "MODEL"
     return (
-        "copy these files of the model from a machine that has it into one folder here: "
+        "or copy these files of the model from a machine that has them into one folder here: "
         f"config.json, generation_config.json, tokenizer.json, tokenizer_config.json, "
         f"chat_template.jinja (where there is one) and {weights}; then give the folder: "
         f"--from ./{name}"

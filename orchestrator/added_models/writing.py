@@ -12,7 +12,6 @@ from string import Template
 from typing import Any
 
 from orchestrator.added_models.errors import ModelError
-from orchestrator.added_models.facts import TEMPLATE
 from orchestrator.added_models.room import MIB, said
 from orchestrator.added_models.source import Engine, Form, Say, Source
 
@@ -53,10 +52,6 @@ def write_model(
     arguments = _arguments(plan, weights.name, served)
     (version / "model.json").write_text(json.dumps(arguments, indent=2) + "\n", "utf-8")
     return weights
-
-
-def write_template(weights: Path, template: str) -> None:
-    (weights / TEMPLATE).write_text(template, "utf-8")
 
 
 def _arguments(plan: Plan, folder: str, served: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import click
 
 from orchestrator.added_models import ModelError, ModelStore
 from orchestrator.added_models.conversion import PRECISIONS, Converter
+from orchestrator.added_models.live import FOLLOW_S
 from orchestrator.added_models.making import Maker, Wish
 from orchestrator.added_models.serving import ModelDesk
 from orchestrator.added_models.source import Engine
@@ -140,12 +141,13 @@ def _has_backend(settings: Settings, engine: Engine) -> bool:
 
 
 async def _until_known(name: str) -> None:
-    """Waits until the api has seen the new entry, if one runs here."""
+    """Waits until the api, if one runs here, has the new entry, and the workers have it too."""
     deadline = time.monotonic() + _SEEN_WITHIN_S
     async with FleetClient.open(resolve(None)) as client:
         while time.monotonic() < deadline:
             try:
                 if any(model.name == name for model in await client.models()):
+                    await asyncio.sleep(2 * FOLLOW_S)
                     return
             except CallError:
                 return
