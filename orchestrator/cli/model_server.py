@@ -40,8 +40,19 @@ async def at_desk(
     store: ModelStore,
     catalogue: Mapping[str, ModelEntry],
     work: Callable[[ModelDesk], Awaitable[None]],
+    *,
+    also_without_triton: bool = False,
 ) -> None:
-    async with open_model_server(triton_address(settings), catalogue) as (control, language):
+    address = triton_address(settings)
+    async with open_model_server(address, catalogue) as (control, language):
+        try:
+            await control.served()
+        except FleetError as error:
+            if not also_without_triton:
+                raise Unavailable(
+                    f"Triton does not answer at {address}; start it with: fleet up",
+                    reason=error.reason,
+                ) from None
         await work(ModelDesk(store, control, language, say))
 
 

@@ -85,10 +85,13 @@ def add(
                 memory_here=not settings.triton.address and not no_load,
                 forced=force,
             )
+            loads = not no_load and _has_backend(settings, wish.engine)
+            if loads:  # before anything that takes long
+                asyncio.run(at_desk(settings, store, catalogue, _nothing))
             backends = settings.triton.backends if settings.triton.backends.is_dir() else None
             maker = Maker(store, Converter(settings.home.absolute(), say), backends, say)
             entry = maker.make(wish)
-            answer = _serve(settings, store, entry, wish.engine, no_load=no_load)
+            answer = _serve(settings, store, entry) if loads else _leave(store, entry)
         _tell(store, entry, wish.engine, answer, as_json)
 
     finish(work)
@@ -114,17 +117,18 @@ def _like(name: str | None, catalogue: dict[str, ModelEntry]) -> ModelEntry | No
     return catalogue[name] if name else None
 
 
-def _serve(
-    settings: Settings, store: ModelStore, entry: ModelEntry, engine: Engine, *, no_load: bool
-) -> str | None:
-    """Returns its answer; None when it is not loaded."""
-    missing = not settings.triton.address and not _has_backend(settings, engine)
-    if missing:
-        say(f"Triton has no backend {engine} here: it is not loaded")
-    if missing or no_load:
-        store.remember(entry.name, unloaded=True)
-        store.publish(entry)
-        return None
+async def _nothing(_: ModelDesk) -> None:
+    """That Triton answers is all that is wanted."""
+
+
+def _leave(store: ModelStore, entry: ModelEntry) -> None:
+    """Puts it into the catalogue, unloaded."""
+    store.remember(entry.name, unloaded=True)
+    store.publish(entry)
+
+
+def _serve(settings: Settings, store: ModelStore, entry: ModelEntry) -> str:
+    """Returns its answer."""
     answers: list[str] = []
 
     async def bring_up(desk: ModelDesk) -> None:
@@ -136,8 +140,12 @@ def _serve(
 
 
 def _has_backend(settings: Settings, engine: Engine) -> bool:
+    """What another machine's Triton has is seen when it loads the model."""
     places = (settings.triton.backends, runtime_folder(settings.home) / "triton" / "backends")
-    return any((place / engine / "model.py").is_file() for place in places)
+    if settings.triton.address or any((place / engine / "model.py").is_file() for place in places):
+        return True
+    say(f"Triton has no backend {engine} here: the model is only written")
+    return False
 
 
 async def _until_known(name: str) -> None:

@@ -54,7 +54,15 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
         if not yes:
             click.confirm(f"Remove {name} and the files in {folder}?", abort=True, err=True)
         with store.exclusive():
-            asyncio.run(at_desk(settings, store, settings.models, lambda desk: desk.remove(name)))
+            asyncio.run(
+                at_desk(
+                    settings,
+                    store,
+                    settings.models,
+                    lambda desk: desk.remove(name),
+                    also_without_triton=True,
+                )
+            )
         _tell(name, "removed", as_json)
 
     finish(work)

@@ -69,6 +69,25 @@ async def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Pat
     assert not (tmp_path / "server.json").exists()
 
 
+async def test_an_optional_model_that_does_not_load_keeps_nobody_from_serving(
+    tmp_path: Path,
+) -> None:
+    async with serve(tmp_path, optional_repositories=(HERE / "broken",)) as serving:
+        assert await serving.answers("double")
+        said = [e.message for e in serving.events if e.kind is Kind.MODEL_FAILED]
+    assert said == [
+        "model 'faulty' does not load: FileNotFoundError: no weights for faulty (model.py, line 3)"
+    ]
+
+
+async def test_what_is_held_back_is_not_loaded_until_somebody_does(tmp_path: Path) -> None:
+    held_back = frozenset({"double", "quadruple"})
+    async with serve(tmp_path, held_back=lambda: held_back) as serving:
+        assert not await serving.answers("double")
+        await serving.server.control.load("double", timeout_s=60)
+        assert await serving.answers("double")
+
+
 async def test_a_second_launcher_of_the_same_folder_is_refused(tmp_path: Path) -> None:
     async with serve(tmp_path):
         with pytest.raises(RuntimeInUseError, match=f"process {os.getpid()} already runs"):
