@@ -43,7 +43,7 @@ class Source:
         return sorted(path for path in found if path.is_file())
 
     def weights_bytes(self) -> int:
-        found = (path for pattern in WEIGHTS[self.form] for path in self.folder.glob(pattern))
+        found = [path for path in self.files() if path.suffix in {".bin", ".safetensors"}]
         return sum(path.stat().st_size for path in found)
 
 

@@ -91,7 +91,11 @@ def add(
             backends = settings.triton.backends if settings.triton.backends.is_dir() else None
             maker = Maker(store, Converter(settings.home.absolute(), say), backends, say)
             entry = maker.make(wish)
-            answer = _serve(settings, store, entry) if loads else _leave(store, entry)
+            answer = None
+            if loads:
+                answer = _serve(settings, store, entry)
+            else:
+                _leave(store, entry)
         _tell(store, entry, wish.engine, answer, as_json)
 
     finish(work)

@@ -69,9 +69,9 @@ def test_a_mistake_is_explained_in_one_sentence(
 def test_without_a_network_it_is_said_what_to_copy_where(
     tmp_path: Path, source: str, files: str
 ) -> None:
-    offline = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "cache")}
     words = ("models", "add", "x", "--from", source, "--no-load")
-    done = fleet(*words, home=tmp_path, **offline)
+    cache = str(tmp_path / "cache")
+    done = fleet(*words, home=tmp_path, HF_HUB_OFFLINE="1", HF_HOME=cache)
     said = done.stderr.splitlines()[-1]
     assert done.returncode == 2
     assert said.startswith(f"fleet: --from {source}: the hub can't be reached from here")
