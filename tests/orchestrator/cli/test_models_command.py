@@ -84,7 +84,7 @@ def test_without_a_network_it_is_said_what_to_copy_where(
 def test_where_triton_does_not_answer_nothing_is_begun(home: Path) -> None:
     done = models("add", "own", "--from", str(TINY_QWEN2))
     assert done.exit_code == 3
-    assert "start it with fleet up" in done.stderr
+    assert "start it with: fleet up" in done.stderr
     assert left(home) == []
 
 

@@ -17,7 +17,8 @@ def run_of(model: str) -> Run:
 
 
 def agent_of(*models: str) -> Agent:
-    return Agent(name="a", version=1, spec=AgentSpec(policy=ModelPolicy(models=models)))
+    spec = AgentSpec(policy=ModelPolicy(models=models))
+    return Agent(name="a", version=1, spec=spec, created_ms=0)
 
 
 async def test_a_run_stays_with_its_model() -> None:
