@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.added_models.errors import ModelError
 from orchestrator.added_models.facts import shows_tools, tool_format
 from orchestrator.added_models.source import Say
-from orchestrator.domain.catalogue import Capability, ModelEntry, Provider
+from orchestrator.domain.catalogue import Capability, ModelEntry, Provider, ToolCallFormat
 from orchestrator.tool_calls import FORMATS
 
 _DEFAULT_CONTEXT_TOKENS = 8192
@@ -33,7 +33,7 @@ def make_entry(
 ) -> ModelEntry:
     """What the model can do comes from its template; what it costs and is worth, from `like`."""
     found = given_format or tool_format(template)
-    capabilities = {Capability.CHAT}
+    capabilities = {Capability.CHAT, Capability.STRUCTURED}  # both engines hold to a schema
     if not shows_tools(template):
         say("its chat template knows no tools: agents with tools will not be given this model")
     elif found not in FORMATS:
@@ -53,5 +53,5 @@ def make_entry(
         input_price=like.input_price if like else 0,
         output_price=like.output_price if like else 0,
         quality=like.quality if like else {},
-        tool_format=found if found and found in FORMATS else "hermes",
+        tool_format=ToolCallFormat(found) if found and found in FORMATS else ToolCallFormat.HERMES,
     )

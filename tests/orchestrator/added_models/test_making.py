@@ -43,7 +43,7 @@ def test_an_openvino_folder_becomes_a_valid_model(making: Making) -> None:
     assert {path.name for path in weights.iterdir()} == {p.name for p in TINY_QWEN2.iterdir()}
     assert engine_arguments(making, "own")["max_model_len"] == 2048
     assert made.context_tokens == 2048
-    assert made.capabilities == {Capability.CHAT, Capability.TOOLS}
+    assert made.capabilities == set(Capability)
     assert made.tool_format == "hermes"
     assert making.store.names() == []
 
@@ -66,7 +66,7 @@ def test_a_template_that_knows_no_tools_has_no_tools(making: Making, tmp_path: P
     folder = copy_of_qwen2(tmp_path / "source")
     (folder / "chat_template.jinja").write_text("{{ messages[0].content }} tools")
     made = making.maker.make(Wish("own", str(folder)))
-    assert made.capabilities == {Capability.CHAT}
+    assert made.capabilities == {Capability.CHAT, Capability.STRUCTURED}
     assert "knows no tools" in " ".join(making.said)
 
 
@@ -75,7 +75,10 @@ def test_a_template_that_does_not_show_its_calls_needs_the_format(
 ) -> None:
     folder = copy_of_qwen2(tmp_path / "source")
     (folder / "chat_template.jinja").write_text("{{ tools }}{{ messages[0].content }}")
-    assert making.maker.make(Wish("one", str(folder))).capabilities == {Capability.CHAT}
+    assert making.maker.make(Wish("one", str(folder))).capabilities == {
+        Capability.CHAT,
+        Capability.STRUCTURED,
+    }
     assert "--tool-format" in " ".join(making.said)
     two = making.maker.make(Wish("two", str(folder), tool_format="hermes"))
     assert Capability.TOOLS in two.capabilities
