@@ -75,7 +75,8 @@ async def wait_until_ready(
         if fail_early and failed:
             raise ModelNotLoadedError(_causes(failed))
         if exited:
-            raise ServerExitedError(_why_exited(process, log))
+            crashed = (process.returncode or 0) < 0
+            raise ServerExitedError(_why_exited(process, log), crashed=crashed)
         # The endpoints open when every model has been tried.
         if await control.is_live(timeout_s=2.0):
             return await _not_loaded(control, log, expected)

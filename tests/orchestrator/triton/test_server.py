@@ -16,6 +16,7 @@ from orchestrator.triton import (
     ServerExitedError,
     ServerNotFoundError,
     TritonConfig,
+    TritonEvent,
     TritonServer,
     UnfitEnvironmentError,
 )
@@ -56,6 +57,28 @@ async def test_progress_counts_the_models(tmp_path: Path) -> None:
         said = [e.message for e in serving.events if e.kind is Kind.PROGRESS]
     assert said[0] == "0 of 3 models ready"
     assert said[-1] == "3 of 3 models ready"
+
+
+@pytest.mark.parametrize("crashes", [2, 3])
+async def test_a_crash_before_it_serves_is_tried_again_twice(tmp_path: Path, crashes: int) -> None:
+    said: list[Kind] = []
+
+    def crash(event: TritonEvent) -> None:
+        said.append(event.kind)
+        if event.kind is Kind.PROGRESS and said.count(Kind.SERVER_DIED) < crashes:
+            for pid in server.pids():
+                os.kill(pid, signal.SIGABRT)
+
+    server = TritonServer(
+        TritonConfig(repositories=REPOSITORIES, runtime_dir=tmp_path), on_event=crash
+    )
+    if crashes > 2:
+        with pytest.raises(ServerExitedError, match="killed by signal 6 before it was ready"):
+            await server.start()
+    else:
+        async with server:
+            assert (await server.status()).serving
+    assert said.count(Kind.SERVER_DIED) == 2
 
 
 async def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> None:
