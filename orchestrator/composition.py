@@ -18,7 +18,13 @@ from typing import Any
 
 from orchestrator.adapters.authenticators import ApiKeyAuthenticator, OpenAuthenticator
 from orchestrator.adapters.redis_state import open_redis_state
-from orchestrator.adapters.triton import TritonConnection, TritonLanguageModel, TritonRouter
+from orchestrator.adapters.triton import (
+    TritonConnection,
+    TritonLanguageModel,
+    TritonModelControl,
+    TritonRouter,
+)
+from orchestrator.added_models import LiveCatalogue, ModelStore
 from orchestrator.api.agents import Agents
 from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
@@ -26,6 +32,7 @@ from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
 from orchestrator.domain.agents import AgentSpec
+from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
@@ -34,6 +41,8 @@ from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
 from orchestrator.execution.sweeper import Sweeper
 from orchestrator.ports.auth import Authenticator
+from orchestrator.ports.model_control import ModelControl
+from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
@@ -63,6 +72,7 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Models:
+    catalogue: LiveCatalogue
     language: TritonLanguageModel
     router: TritonRouter
 
@@ -107,7 +117,8 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
                 tools=tools,
                 classifier=models.router,
                 language=models.language,
-                catalogue=settings.models,
+                catalogue=models.catalogue,
+                unloaded=models.catalogue.unloaded,
                 metrics=counted,
                 settings=StepSettings(
                     patience_s=section.patience_s,
@@ -206,7 +217,9 @@ def _api_server(
     tools: ToolRegistry,
     metrics: ProcessMetrics,
 ) -> ApiServer:
-    agents = Agents(state.agents, tools=tools, catalogue=settings.models, builtin=_builtin_agents())
+    agents = Agents(
+        state.agents, tools=tools, catalogue=models.catalogue, builtin=_builtin_agents()
+    )
     timeout_ms = round(settings.worker.run_timeout_s * 1000)
     runs = Runs(state, agents=agents, timeout_ms=timeout_ms)
     services = Services(
@@ -215,7 +228,7 @@ def _api_server(
         runs=runs,
         dead_letters=DeadLetterOffice(state.dead_letters, store=state.runs, runs=runs),
         inference=Inference(
-            catalogue=settings.models,
+            catalogue=models.catalogue,
             language=models.language,
             classifier=models.router,
             embedder=models.router,
@@ -286,8 +299,24 @@ async def _state(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[S
 
 @asynccontextmanager
 async def _models(settings: Settings) -> AsyncIterator[Models]:
-    async with TritonConnection(settings.triton.grpc_address) as connection:
-        yield Models(TritonLanguageModel(connection, settings.models), TritonRouter(connection))
+    catalogue = LiveCatalogue(settings.models, ModelStore(settings.models_dir))
+    following = asyncio.create_task(catalogue.follow())
+    try:
+        async with TritonConnection(settings.triton.grpc_address) as connection:
+            language = TritonLanguageModel(connection, catalogue)
+            yield Models(catalogue, language, TritonRouter(connection))
+    finally:
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+@asynccontextmanager
+async def open_model_server(
+    address: str, catalogue: Catalogue
+) -> AsyncIterator[tuple[ModelControl, LanguageModel]]:
+    """Triton at `address`: the control of its models, and those of the catalogue to ask."""
+    async with TritonConnection(address) as connection:
+        yield TritonModelControl(connection), TritonLanguageModel(connection, catalogue)
 
 
 @contextmanager

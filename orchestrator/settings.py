@@ -274,6 +274,7 @@ class Triton(_Section):
     server: Path | None = None
     repositories: tuple[Path, ...] = (Path("model_repository"), Path("ensembles"))
     backends: Path = Path("backends")
+    models_dir: Path | None = None  # of added models; None: models in `home`
 
     @property
     def grpc_address(self) -> str:
@@ -301,6 +302,10 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     triton: Triton = Triton()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)
+
+    @property
+    def models_dir(self) -> Path:
+        return self.triton.models_dir or self.home / "models"
 
     @field_validator("log_level")
     @classmethod

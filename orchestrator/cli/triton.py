@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.added_models import ModelStore
 from orchestrator.cli.connection import FAILED
 from orchestrator.cli.render import counted
 from orchestrator.settings import SettingsError, load_settings
@@ -39,7 +40,9 @@ def check(repositories: tuple[Path, ...], backends: Path | None) -> None:
         settings = load_settings()
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    folders = repositories or settings.triton.repositories
+    added = ModelStore(settings.models_dir).repository
+    served = (*settings.triton.repositories, *([added] if added.is_dir() else []))
+    folders = repositories or served
     missing = [folder for folder in folders if not folder.is_dir()]
     if missing:
         raise click.UsageError(

@@ -52,7 +52,15 @@ def decide(
         Unavailable: MODEL_UNAVAILABLE, no model can take the request now.
         InvalidInput: CONTEXT_LENGTH, it is too long for every model that could, even with the
             whole conversation before it left out.
+        InvalidInput: UNKNOWN_MODEL, none of the policy's models exists any more.
     """
+    if policy.models and not any(name in catalogue for name in policy.models):
+        raise InvalidInput(
+            f"the agent may only use {', '.join(policy.models)}, and the catalogue, which is "
+            f"{', '.join(catalogue) or 'empty'}, has none of them",
+            field="policy.models",
+            reason="UNKNOWN_MODEL",
+        )
     candidates = tuple(
         Candidate(
             model=entry.name,

@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from orchestrator.added_models import ModelStore
 from orchestrator.settings import Settings
 from orchestrator.supervisor import leftovers, ports
 from orchestrator.supervisor.lock import exclusive
@@ -108,6 +109,7 @@ class Stack:
         if not self.settings.triton.address:
             triton = TritonUnit(
                 self.settings.triton,
+                added=ModelStore(self.settings.models_dir),
                 runtime=runtime_folder(self._home) / "triton",
                 log=self._log("triton"),
                 env={leftovers.MARK: str(runtime_folder(self._home))},

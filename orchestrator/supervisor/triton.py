@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from orchestrator.added_models import ModelStore
 from orchestrator.settings import Triton
 from orchestrator.supervisor.unit import Say, StartError, Unit
 from orchestrator.triton import Kind, TritonConfig, TritonError, TritonEvent, TritonServer
+
+CHAT_MODELS = "CHAT_PROMPT_REPOSITORIES"
+"""Where `chat_prompt` looks for models besides its own repository."""
 
 
 class TritonUnit(Unit):
@@ -17,6 +21,7 @@ class TritonUnit(Unit):
         self,
         settings: Triton,
         *,
+        added: ModelStore,
         runtime: Path,
         log: Path,
         env: Mapping[str, str],
@@ -29,10 +34,13 @@ class TritonUnit(Unit):
                 f"the model repository {missing[0]} is not here ({Path.cwd()}); start in the "
                 "folder that holds it, or set FLEET_TRITON__REPOSITORIES"
             )
+        added.prepare()
         self._say = say
         self._server = TritonServer(
             TritonConfig(
                 repositories=settings.repositories,
+                optional_repositories=(added.repository,),
+                held_back=added.held_back,
                 backends_dir=settings.backends,
                 server=settings.server,
                 runtime_dir=runtime,
@@ -41,7 +49,7 @@ class TritonUnit(Unit):
                 metrics_port=settings.metrics_port,
                 log_file=log,
                 auto_complete=False,  # every config.pbtxt of ours is complete: a faster start
-                environment=env,
+                environment={**env, CHAT_MODELS: str(added.repository)},
                 drain_timeout_s=drain_s,
             ),
             on_event=self._tell,

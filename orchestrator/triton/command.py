@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from orchestrator.triton.config import Ports, TritonConfig
@@ -9,17 +10,23 @@ from orchestrator.triton.find import Installation
 
 
 def arguments(
-    config: TritonConfig, found: Installation, *, ports: Ports, backends: Path, shm_prefix: str
+    config: TritonConfig,
+    found: Installation,
+    *,
+    models: Iterable[str],
+    ports: Ports,
+    backends: Path,
+    shm_prefix: str,
 ) -> list[str]:
     metrics = ["--metrics-address", config.host, "--metrics-port", str(ports.metrics)]
     command = [
         str(found.server),
-        *[f"--model-repository={path.resolve()}" for path in config.repositories],
+        *[f"--model-repository={path.resolve()}" for path in config.served],
         f"--backend-directory={backends.resolve()}",
         f"--backend-config=python,shm-region-prefix-name={shm_prefix}",
-        # Explicit, so that one model can be loaded again while the others serve.
+        # Explicit, so that one model can be loaded, or loaded again, while the others serve.
         "--model-control-mode=explicit",
-        "--load-model=*",
+        *[f"--load-model={name}" for name in sorted(models)],
         # The server stays up to tell, in its index, why a model does not load.
         "--exit-on-error=false",
         f"--exit-timeout-secs={max(1, round(config.drain_timeout_s))}",

@@ -1,6 +1,6 @@
 """What a person decides about the embedded Triton server."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,10 @@ class TritonConfig:
 
     repositories: tuple[Path, ...]
     runtime_dir: Path
+    # Like `repositories`, but a model that does not load there is only told of.
+    optional_repositories: tuple[Path, ...] = ()
+    # Names that are not to be loaded; asked before each start.
+    held_back: Callable[[], frozenset[str]] = frozenset
     backends_dir: Path | None = None
     server: Path | None = None
     host: str = "127.0.0.1"
@@ -28,6 +32,10 @@ class TritonConfig:
     arguments: tuple[str, ...] = ()
     ready_timeout_s: float = 180.0
     drain_timeout_s: float = 5.0
+
+    @property
+    def served(self) -> tuple[Path, ...]:
+        return (*self.repositories, *self.optional_repositories)
 
     @property
     def log(self) -> Path:

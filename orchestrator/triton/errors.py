@@ -30,7 +30,11 @@ class RuntimeInUseError(TritonError):
 
 
 class ServerExitedError(TritonError):
-    pass
+    """`crashed`: a signal ended it, nothing that it found wrong."""
+
+    def __init__(self, message: str, *, crashed: bool = False) -> None:
+        super().__init__(message)
+        self.crashed = crashed
 
 
 class StartTimeoutError(TritonError):

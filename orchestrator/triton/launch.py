@@ -29,6 +29,10 @@ class Launcher:
     def control(self) -> Control:
         return Control(self.config.host, self.ports.http)
 
+    def optional(self) -> frozenset[str]:
+        """The models that others do not wait for."""
+        return model_names(self.config.optional_repositories)
+
     async def launch(self, *, fail_early: bool) -> tuple[ServerProcess, dict[str, str]]:
         """Returns the serving process and the models that did not load, with their reasons.
 
@@ -36,9 +40,11 @@ class Launcher:
             TritonError: it is not serving; nothing of it is left then.
         """
         await asyncio.to_thread(self.runtime.sweep)
+        models = model_names(self.config.served) - self.config.held_back()
         command = arguments(
             self.config,
             self.found,
+            models=models,
             ports=self.ports,
             backends=self.runtime.backends,
             shm_prefix=self.runtime.shm_prefix,
@@ -50,7 +56,8 @@ class Launcher:
                 process,
                 self.control,
                 ServerLog(self.config.log, start),
-                expected=model_names(self.config.repositories),
+                expected=models,
+                optional=self.optional(),
                 timeout_s=self.config.ready_timeout_s,
                 on_progress=self.on_progress,
                 fail_early=fail_early,

@@ -22,10 +22,10 @@ def check_environment(config: TritonConfig, found: Installation) -> None:
     Raises:
         UnfitEnvironmentError: the first thing that would keep the server from working.
     """
-    for repository in config.repositories:
+    for repository in config.served:
         if not repository.is_dir():
             raise UnfitEnvironmentError(f"the model repository {repository} is not a folder")
-    check_paths((config.runtime_dir, *config.repositories))
+    check_paths((config.runtime_dir, *config.served))
     if found.stub is not None:
         check_glibc(os.confstr("CS_GNU_LIBC_VERSION") or "")
         check_stub(found.stub)

@@ -35,7 +35,7 @@ def model_names(repositories: Iterable[Path]) -> frozenset[str]:
         folder.name
         for repository in repositories
         for folder in repository.iterdir()
-        if folder.is_dir() and (folder / "config.pbtxt").is_file()
+        if folder.is_dir() and not folder.name.startswith((".", "__"))
     )
 
 
@@ -45,6 +45,7 @@ async def wait_until_ready(
     log: ServerLog,
     *,
     expected: frozenset[str],
+    optional: frozenset[str],
     timeout_s: float,
     on_progress: Callable[[Progress], None],
     fail_early: bool,
@@ -52,6 +53,8 @@ async def wait_until_ready(
     """Returns the models that did not load, with the reason of each.
 
     Args:
+        expected: the models that are to load.
+        optional: those of them that do not fail early.
         fail_early: raise for a model that does not load while others still do.
 
     Raises:
@@ -68,19 +71,21 @@ async def wait_until_ready(
         if progress != seen:
             seen = progress
             on_progress(progress)
-        if fail_early and (causes := _causes(log.failed)):
-            raise ModelNotLoadedError(causes)
+        failed = {name: why for name, why in log.failed.items() if name not in optional}
+        if fail_early and failed:
+            raise ModelNotLoadedError(_causes(failed))
         if exited:
-            raise ServerExitedError(_why_exited(process, log))
+            crashed = (process.returncode or 0) < 0
+            raise ServerExitedError(_why_exited(process, log), crashed=crashed)
         # The endpoints open when every model has been tried.
         if await control.is_live(timeout_s=2.0):
-            return await _not_loaded(control, log)
+            return await _not_loaded(control, log, expected)
         if time.monotonic() > deadline:
             raise StartTimeoutError(f"Triton was not ready after {timeout_s:g} s: {progress}")
         await asyncio.sleep(POLL_S)
 
 
-async def _not_loaded(control: Control, log: ServerLog) -> dict[str, str]:
+async def _not_loaded(control: Control, log: ServerLog, expected: frozenset[str]) -> dict[str, str]:
     log.read()
     try:
         states = await control.index()
@@ -89,7 +94,7 @@ async def _not_loaded(control: Control, log: ServerLog) -> dict[str, str]:
     reasons = {
         s.name: one_sentence(s.reason) or log.failed.get(s.name, f"no reason given, see {log.path}")
         for s in states
-        if s.state != READY
+        if s.state != READY and s.name in expected
     }
     return _causes(reasons)
 

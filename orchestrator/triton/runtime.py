@@ -13,6 +13,7 @@ from orchestrator.triton.errors import RuntimeInUseError
 from orchestrator.triton.leftovers import kill_processes, remove_shared_memory
 
 PREFIX = "fleet_triton_"
+RECORD = "server.json"
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Runtime:
 
     @property
     def record(self) -> Path:
-        return self.folder / "server.json"
+        return self.folder / RECORD
 
     def write_record(self, **facts: object) -> None:
         """Written before the server starts, so that even a launcher killed then leaves a trace."""
@@ -61,7 +62,7 @@ def open_runtime(folder: Path, *, grace_s: float) -> tuple[Runtime, list[int]]:
     lock = _take(folder / "lock")
     runtime = Runtime(folder, PREFIX + secrets.token_hex(6), lock)
     ended: list[int] = []
-    if earlier := _recorded_prefix(runtime.record):
+    if earlier := recorded_prefix(runtime.record):
         ended = Runtime(folder, earlier, lock).sweep(grace_s=grace_s)
     runtime.write_record()
     return runtime, ended
@@ -85,7 +86,7 @@ def _take(path: Path) -> IO[str]:
     return lock
 
 
-def _recorded_prefix(record: Path) -> str | None:
+def recorded_prefix(record: Path) -> str | None:
     try:
         prefix = json.loads(record.read_text())["shm_prefix"]
     except (OSError, ValueError, KeyError, TypeError):

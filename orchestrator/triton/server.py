@@ -10,15 +10,19 @@ from typing import Self
 from orchestrator.triton.assemble import assemble_backends
 from orchestrator.triton.config import Ports, TritonConfig
 from orchestrator.triton.control import Control
-from orchestrator.triton.errors import ModelNotLoadedError, TritonError
+from orchestrator.triton.errors import ModelNotLoadedError, ServerExitedError, TritonError
 from orchestrator.triton.events import Kind, Listener, TritonEvent
 from orchestrator.triton.find import Installation, find_server
 from orchestrator.triton.launch import Launcher
 from orchestrator.triton.leftovers import find_processes
 from orchestrator.triton.preflight import check_environment, choose_ports
+from orchestrator.triton.process import ServerProcess
 from orchestrator.triton.readiness import Progress
 from orchestrator.triton.runtime import Runtime, open_runtime
 from orchestrator.triton.watch import Watcher, WatchPolicy
+
+CRASHES_AT_START = 2
+"""After which the next one is the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +160,30 @@ class TritonServer:
         ports = choose_ports(self.config)
         self._launcher = Launcher(self.config, found, runtime, ports, self._on_progress)
         self._emit(Kind.STARTING, f"starting {found.server}")
-        process, missing = await self._launcher.launch(fail_early=True)
-        if missing:
+        process, missing = await self._launch_again_after_crashes(self._launcher)
+        optional = self._launcher.optional()
+        if needed := {name: why for name, why in missing.items() if name not in optional}:
             await self._launcher.end(process, drain=False)
-            raise ModelNotLoadedError(missing)
+            raise ModelNotLoadedError(needed)
+        for model, reason in missing.items():
+            self._emit(Kind.MODEL_FAILED, f"model {model!r} does not load: {reason}", model)
         watcher = Watcher(self._launcher, process, self._emit, self._policy)
         await watcher.take_stock()
         return watcher
+
+    async def _launch_again_after_crashes(
+        self, launcher: Launcher
+    ) -> tuple[ServerProcess, dict[str, str]]:
+        """Triton's Python backend aborts at times when a busy machine starts several models: its
+        locks in shared memory fail."""
+        for _ in range(CRASHES_AT_START):
+            try:
+                return await launcher.launch(fail_early=True)
+            except ServerExitedError as error:
+                if not error.crashed:
+                    raise
+                self._emit(Kind.SERVER_DIED, f"{error}; starting it again")
+        return await launcher.launch(fail_early=True)
 
     def _on_progress(self, progress: Progress) -> None:
         self._emit(Kind.PROGRESS, str(progress))

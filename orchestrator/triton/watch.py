@@ -153,10 +153,12 @@ class Watcher:
         self._ledger, self._due = StubLedger(), {}
         await self.take_stock()
         self._reloads_here = self._failed_probes = 0
+        needed = missing.keys() - self.launcher.optional()
         for model, reason in missing.items():
             self.emit(Kind.MODEL_FAILED, f"model {model!r} does not load: {reason}", model)
-            self._schedule(model)
-        if not missing:
+            if model in needed:
+                self._schedule(model)
+        if not needed:
             self.emit(Kind.READY, "Triton serves again", None)
 
     def _exit(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence, Set
 
 from orchestrator.domain.agents import Agent
 from orchestrator.domain.catalogue import Capability, Catalogue, ModelEntry
@@ -20,9 +20,15 @@ _SHUN_S = 2.0
 class ModelChoice:
     """Routes a run's first step; later steps stay with the model while it answers."""
 
-    def __init__(self, classifier: RequestClassifier, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        classifier: RequestClassifier,
+        catalogue: Catalogue,
+        unloaded: Callable[[], Set[str]] = frozenset,
+    ) -> None:
         self._classifier = classifier
         self._catalogue = catalogue
+        self._unloaded = unloaded
         self._shunned: dict[str, float] = {}
 
     async def choose(
@@ -34,7 +40,7 @@ class ModelChoice:
             Unavailable: MODEL_UNAVAILABLE, the router or every model that could.
         """
         entry = self._catalogue.get(run.model)
-        if entry is not None and not self._is_shunned(entry.name):
+        if entry is not None and not self._is_away(entry.name):
             return entry, None
         (classification,) = await self._classifier.classify([run.input])
         decided = decide(
@@ -42,7 +48,7 @@ class ModelChoice:
             classification,
             catalogue=self._catalogue,
             policy=agent.spec.policy,
-            unready={name for name in self._catalogue if self._is_shunned(name)},
+            unready={name for name in self._catalogue if self._is_away(name)},
         )
         return self._catalogue[decided.model], decided
 
@@ -50,8 +56,8 @@ class ModelChoice:
         """Leaves a model that failed alone for a moment."""
         self._shunned[model] = time.monotonic() + _SHUN_S
 
-    def _is_shunned(self, name: str) -> bool:
-        return self._shunned.get(name, 0.0) > time.monotonic()
+    def _is_away(self, name: str) -> bool:
+        return self._shunned.get(name, 0.0) > time.monotonic() or name in self._unloaded()
 
 
 def _demand(agent: Agent, messages: Sequence[Message]) -> Demand:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Set
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -72,6 +73,7 @@ class StepHandler:
         classifier: RequestClassifier,
         language: LanguageModel,
         catalogue: Catalogue,
+        unloaded: Callable[[], Set[str]] = frozenset,
         metrics: ExecutionMetrics,
         settings: StepSettings = StepSettings(),
     ) -> None:
@@ -79,7 +81,7 @@ class StepHandler:
         self._agents = agents
         self._offer = Offer(agents, tools)
         self._language = language
-        self._choice = ModelChoice(classifier, catalogue)
+        self._choice = ModelChoice(classifier, catalogue, unloaded)
         self._metrics = metrics
         self._settings = settings
 

@@ -134,6 +134,17 @@ def test_a_model_added_later_is_found(chat_models: Any, tmp_path: Path) -> None:
     assert prompt(chat_models, QUESTION, model="second") == "second: héllo"
 
 
+def test_models_of_other_repositories_are_found_too(chat_models: Any, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    make_chat_model(other, "added", "added: {{ messages[0].content }}")
+    make_chat_model(other, "tiny", "hidden")
+    both = model_prompts.ChatModels(tmp_path, other)
+
+    assert both.names() == ["added", "tiny"]
+    assert prompt(both, QUESTION, model="added") == "added: héllo"
+    assert prompt(both, QUESTION) == "<s>[user] héllo[assistant]"
+
+
 def test_a_template_inside_the_tokenizer_s_config_is_used(chat_models: Any, folder: Path) -> None:
     (folder / "chat_template.jinja").unlink()
     templates = [

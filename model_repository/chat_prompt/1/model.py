@@ -1,4 +1,5 @@
 import locale
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ from .model_prompts import ChatModel, ChatModels, count_tokens
 # Triton's stub starts with an ASCII locale whatever the environment says.
 locale.setlocale(locale.LC_ALL, "C.UTF-8")
 
+# Folders, as in PATH, of models besides those of the own repository.
+REPOSITORIES = "CHAT_PROMPT_REPOSITORIES"
 WARM_UP_MESSAGES = '[{"role": "user", "content": "Hello"}]'
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        self._models = ChatModels(Path(args["model_repository"]).parent)
+        others = os.environ.get(REPOSITORIES, "").split(os.pathsep)
+        own = Path(args["model_repository"]).parent
+        self._models = ChatModels(own, *(Path(other) for other in others if other))
         for name in self._models.names():
             try:
                 model = self._models.get(name)

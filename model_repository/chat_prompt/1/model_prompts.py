@@ -72,14 +72,18 @@ def count_tokens(prompts: Sequence[tuple[ChatModel, str]]) -> list[int]:
 
 
 class ChatModels:
-    """The chat models of one model repository, read again whenever their files change."""
+    """The chat models of model repositories, read again whenever their files change.
 
-    def __init__(self, repository: Path) -> None:
-        self._repository = repository
+    Of two with the same name the one in the first repository is taken.
+    """
+
+    def __init__(self, *repositories: Path) -> None:
+        self._repositories = repositories
         self._loaded: dict[str, tuple[Fingerprint, ChatModel]] = {}
 
     def names(self) -> list[str]:
-        return sorted(path.parts[-3] for path in self._repository.glob("*/1/model.json"))
+        found = (path for each in self._repositories for path in each.glob("*/1/model.json"))
+        return sorted({path.parts[-3] for path in found})
 
     def get(self, name: str) -> ChatModel:
         """Raises ModelFilesError."""
@@ -95,7 +99,8 @@ class ChatModels:
         return loaded[1]
 
     def _model_json(self, name: str) -> Path:
-        return self._repository / name / "1" / "model.json"
+        paths = [each / name / "1" / "model.json" for each in self._repositories]
+        return next((path for path in paths if path.exists()), paths[0])
 
     def _files(self, name: str) -> list[Path]:
         model_json = self._model_json(name)

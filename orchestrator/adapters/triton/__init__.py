@@ -5,7 +5,8 @@ One `TritonConnection` is opened in a lifespan and shared by `TritonLanguageMode
 """
 
 from orchestrator.adapters.triton.connection import TritonConnection
+from orchestrator.adapters.triton.control import TritonModelControl
 from orchestrator.adapters.triton.language_model import TritonLanguageModel
 from orchestrator.adapters.triton.router import TritonRouter
 
-__all__ = ["TritonConnection", "TritonLanguageModel", "TritonRouter"]
+__all__ = ["TritonConnection", "TritonLanguageModel", "TritonModelControl", "TritonRouter"]

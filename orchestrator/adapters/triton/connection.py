@@ -12,14 +12,20 @@ import grpc
 
 from orchestrator.adapters.triton.cancel_hints import CancelHints
 from orchestrator.adapters.triton.errors import failed, translated
-from orchestrator.adapters.triton.wire import InferRequest, Outputs, Stubs
-from orchestrator.domain.errors import Unavailable
+from orchestrator.adapters.triton.wire import IndexRow, InferRequest, Outputs, Stubs
+from orchestrator.domain.errors import InvalidInput, Unavailable
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 READY_TIMEOUT_S = 2.0
 
 # Triton's server, as it comes, hangs up on clients that ping an idle stream more often.
 KEEPALIVE_S = 300
+
+_NOT_ANSWERED = {
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+}
 
 _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -119,6 +125,36 @@ class TritonConnection:
         """Returns the most rows of one request; 0 means the model takes no batches."""
         try:
             return await self._stubs.max_batch_size(model, timeout_s=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, model, ()) from None
+
+    async def repository_index(self) -> list[IndexRow]:
+        """Raises: Unavailable, DeadlineExceeded, Internal."""
+        try:
+            return await self._stubs.repository_index(timeout_s=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise translated(error, "index", ()) from None
+
+    async def load(self, model: str, *, timeout_s: float) -> None:
+        """
+        Raises:
+            InvalidInput: MODEL_NOT_LOADED, with Triton's reason.
+            Unavailable, DeadlineExceeded, as `infer`.
+        """
+        try:
+            await self._stubs.load(model, timeout_s=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _NOT_ANSWERED:
+                raise translated(error, model, ()) from None
+            said = " ".join((error.details() or "no reason was given").split())
+            raise InvalidInput(
+                f"model {model} does not load: {said}", reason="MODEL_NOT_LOADED"
+            ) from None
+
+    async def unload(self, model: str, *, timeout_s: float) -> None:
+        """Returns when Triton has begun to unload it. Raises: as `repository_index`."""
+        try:
+            await self._stubs.unload(model, timeout_s=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise translated(error, model, ()) from None
 

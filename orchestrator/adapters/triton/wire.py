@@ -25,6 +25,16 @@ class InferRequest(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class IndexRow:
+    """What the repository index says of a version of a model."""
+
+    model: str
+    version: str
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """An input: `data` is Triton's raw form, row by row."""
 
@@ -161,6 +171,19 @@ class Stubs:
         request = service_pb2.ModelConfigRequest(name=model)
         answer = await cast(Awaitable[Any], self._stub.ModelConfig(request, timeout=timeout_s))
         return answer.config
+
+    async def repository_index(self, *, timeout_s: float) -> list[IndexRow]:
+        request = service_pb2.RepositoryIndexRequest()
+        answer = await cast(Awaitable[Any], self._stub.RepositoryIndex(request, timeout=timeout_s))
+        return [IndexRow(row.name, row.version, row.state, row.reason) for row in answer.models]
+
+    async def load(self, model: str, *, timeout_s: float) -> None:
+        request = service_pb2.RepositoryModelLoadRequest(model_name=model)
+        await cast(Awaitable[Any], self._stub.RepositoryModelLoad(request, timeout=timeout_s))
+
+    async def unload(self, model: str, *, timeout_s: float) -> None:
+        request = service_pb2.RepositoryModelUnloadRequest(model_name=model)
+        await cast(Awaitable[Any], self._stub.RepositoryModelUnload(request, timeout=timeout_s))
 
 
 def _strings(raw: bytes) -> Iterator[bytes]:

@@ -75,6 +75,15 @@ def test_no_model_left_says_why_for_each() -> None:
         chosen(seen_as(simple=1.0), unready=frozenset({"small", "large"}))
 
 
+def test_models_that_do_not_exist_any_more_are_no_passing_trouble() -> None:
+    gone = ModelPolicy(models=("old", "older"))
+    with pytest.raises(InvalidInput, match=r"only use old, older.*is small, large, has none"):
+        decide(DEMAND, seen_as(simple=1.0), catalogue=CATALOGUE, policy=gone)
+    one = ModelPolicy(models=("old", "large"))
+    made = decide(DEMAND, seen_as(simple=1.0), catalogue=CATALOGUE, policy=one)
+    assert made.model == "large"
+
+
 def test_costs_are_whole_micro_units_rounded_up() -> None:
     assert SMALL.cost_micros(Usage(prompt_tokens=1, completion_tokens=0)) == 1
     assert LARGE.cost_micros(Usage(prompt_tokens=1000, completion_tokens=100)) == 120

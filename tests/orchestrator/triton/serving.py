@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tritonclient.grpc import InferInput
@@ -72,10 +73,13 @@ def tensor(shape: tuple[int, ...]) -> InferInput:
 
 @asynccontextmanager
 async def serve(
-    runtime: Path, *, repositories: tuple[Path, ...] = REPOSITORIES
+    runtime: Path, *, repositories: tuple[Path, ...] = REPOSITORIES, **more: Any
 ) -> AsyncIterator[Serving]:
+    """`more` are other fields of the TritonConfig."""
     events: list[TritonEvent] = []
-    config = TritonConfig(repositories=repositories, runtime_dir=runtime, auto_complete=False)
+    config = TritonConfig(
+        repositories=repositories, runtime_dir=runtime, auto_complete=False, **more
+    )
     async with TritonServer(config, on_event=events.append, policy=POLICY) as server:
         yield Serving(server, events)
 

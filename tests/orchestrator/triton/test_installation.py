@@ -83,22 +83,22 @@ def test_the_wheels_python_backend_gets_a_stub_that_can_run(ours: Path, tmp_path
     assert not (target / "old").exists()
 
 
-def test_the_server_is_told_its_addresses_and_loads_every_model(
-    container: Path, tmp_path: Path
-) -> None:
+def test_the_server_is_told_its_addresses_and_models(container: Path, tmp_path: Path) -> None:
     config = TritonConfig(
         repositories=(tmp_path,), runtime_dir=tmp_path, auto_complete=False, arguments=("--id=a",)
     )
     command = arguments(
         config,
         find_server(container),
+        models={"b", "a"},
         ports=Ports(1, 2, 3),
         backends=tmp_path,
         shm_prefix="fleet_triton_x",
     )
     assert command[0] == str(container)
     assert command[-1] == "--id=a"
-    assert "--load-model=*" in command
+    loaded = [word for word in command if word.startswith("--load-model")]
+    assert loaded == ["--load-model=a", "--load-model=b"]
     assert "--disable-auto-complete-config" in command
     assert command.count("127.0.0.1") == 3
     assert not any(part.startswith("--cache-config") for part in command)

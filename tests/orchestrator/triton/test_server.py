@@ -16,6 +16,7 @@ from orchestrator.triton import (
     ServerExitedError,
     ServerNotFoundError,
     TritonConfig,
+    TritonEvent,
     TritonServer,
     UnfitEnvironmentError,
 )
@@ -58,6 +59,28 @@ async def test_progress_counts_the_models(tmp_path: Path) -> None:
     assert said[-1] == "3 of 3 models ready"
 
 
+@pytest.mark.parametrize("crashes", [2, 3])
+async def test_a_crash_before_it_serves_is_tried_again_twice(tmp_path: Path, crashes: int) -> None:
+    said: list[Kind] = []
+
+    def crash(event: TritonEvent) -> None:
+        said.append(event.kind)
+        if event.kind is Kind.PROGRESS and said.count(Kind.SERVER_DIED) < crashes:
+            for pid in server.pids():
+                os.kill(pid, signal.SIGABRT)
+
+    server = TritonServer(
+        TritonConfig(repositories=REPOSITORIES, runtime_dir=tmp_path), on_event=crash
+    )
+    if crashes > 2:
+        with pytest.raises(ServerExitedError, match="killed by signal 6 before it was ready"):
+            await server.start()
+    else:
+        async with server:
+            assert (await server.status()).serving
+    assert said.count(Kind.SERVER_DIED) == 2
+
+
 async def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> None:
     repositories = (*REPOSITORIES, HERE / "broken")
     with pytest.raises(ModelNotLoadedError) as refused:
@@ -67,6 +90,25 @@ async def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Pat
         "model 'faulty' does not load: FileNotFoundError: no weights for faulty (model.py, line 3)"
     )
     assert not (tmp_path / "server.json").exists()
+
+
+async def test_an_optional_model_that_does_not_load_keeps_nobody_from_serving(
+    tmp_path: Path,
+) -> None:
+    async with serve(tmp_path, optional_repositories=(HERE / "broken",)) as serving:
+        assert await serving.answers("double")
+        said = [e.message for e in serving.events if e.kind is Kind.MODEL_FAILED]
+    assert said == [
+        "model 'faulty' does not load: FileNotFoundError: no weights for faulty (model.py, line 3)"
+    ]
+
+
+async def test_what_is_held_back_is_not_loaded_until_somebody_does(tmp_path: Path) -> None:
+    held_back = frozenset({"double", "quadruple"})
+    async with serve(tmp_path, held_back=lambda: held_back) as serving:
+        assert not await serving.answers("double")
+        await serving.server.control.load("double", timeout_s=60)
+        assert await serving.answers("double")
 
 
 async def test_a_second_launcher_of_the_same_folder_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""The Triton and the folder that `fleet models` changes, and how its failures end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import click
+
+from orchestrator.added_models import ModelError, ModelStore
+from orchestrator.added_models.serving import ModelDesk
+from orchestrator.cli.connection import FAILED, INTERRUPTED, UNREACHABLE, USAGE
+from orchestrator.cli.up import say
+from orchestrator.composition import open_model_server
+from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.errors import FleetError, NotFound, Unavailable
+from orchestrator.settings import Settings
+from orchestrator.supervisor.record import read_record
+
+
+def triton_address(settings: Settings) -> str:
+    """That of the stack in this folder, or the configured one."""
+    record = read_record(settings.home)
+    return record.triton if record else settings.triton.grpc_address
+
+
+def known_models(settings: Settings, store: ModelStore) -> dict[str, ModelEntry]:
+    """The catalogue as it is now; an added model whose entry can't be read is left out."""
+    found = {}
+    for name in store.names():
+        try:
+            found[name] = store.entry(name)
+        except ModelError as error:
+            click.echo(f"fleet: {error}", err=True)
+    return {**settings.models, **{k: v for k, v in found.items() if k not in settings.models}}
+
+
+async def at_desk(
+    settings: Settings,
+    store: ModelStore,
+    catalogue: Mapping[str, ModelEntry],
+    work: Callable[[ModelDesk], Awaitable[None]],
+    *,
+    also_without_triton: bool = False,
+) -> None:
+    address = triton_address(settings)
+    async with open_model_server(address, catalogue) as (control, language):
+        try:
+            await control.served()
+        except FleetError as error:
+            if not also_without_triton:
+                raise Unavailable(
+                    f"Triton does not answer at {address}; start it with: fleet up",
+                    reason=error.reason,
+                ) from None
+        await work(ModelDesk(store, control, language, say))
+
+
+def finish(work: Callable[[], None]) -> None:
+    """Runs `work` and exits; what went wrong is said in one sentence."""
+    try:
+        work()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        click.echo("interrupted; nothing was changed", err=True)
+        raise SystemExit(INTERRUPTED) from None
+    except ModelError as error:
+        click.echo(f"fleet: {error}", err=True)
+        raise SystemExit(USAGE) from None
+    except FleetError as error:
+        click.echo(f"fleet: {error.message} [{error.reason}]", err=True)
+        raise SystemExit(_code(error)) from None
+    except TimeoutError:
+        click.echo("fleet: the model did not answer in time", err=True)
+        raise SystemExit(FAILED) from None
+
+
+def _code(error: FleetError) -> int:
+    if isinstance(error, Unavailable):
+        return UNREACHABLE
+    if isinstance(error, NotFound):
+        return USAGE
+    return FAILED
