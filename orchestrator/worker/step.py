@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 
@@ -27,6 +28,8 @@ from orchestrator.worker.choice import ModelChoice
 from orchestrator.worker.context import assemble
 from orchestrator.worker.emitter import Emitter
 from orchestrator.worker.offer import Offer
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class StepHandler:
         except FleetError as failed:
             if treatment(failed) is not Treatment.FAIL or not attempt.spent.tokens:
                 raise
+            log.warning("%s: %s: %s", attempt.claim.lease.item.key, failed.reason, failed.message)
             error = RunError(reason=failed.reason, message=failed.message)
         else:
             return
