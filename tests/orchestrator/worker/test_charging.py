@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from orchestrator.adapters.memory_state import open_memory_state
 from orchestrator.adapters.scripted_models import ScriptedLanguageModel, Turn
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.errors import DeadlineExceeded, InvalidInput, Unavailable
@@ -15,7 +17,8 @@ from orchestrator.domain.events import StepRestarted
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.runs import Run, RunState, Usage
 from orchestrator.worker.repair import SAID_NOTHING
-from tests.orchestrator.worker.given import TENANT, Fleet, working
+from tests.orchestrator.execution.outages import with_outages
+from tests.orchestrator.worker.given import TENANT, Fleet, Times, working
 
 BROKEN = "<tool_call>{oops}</tool_call>"
 CLERK = AgentSpec(tools=("calculator",))
@@ -74,6 +77,37 @@ async def test_a_model_that_is_too_late_in_a_repair_ends_a_run_that_pays_for_bot
     assert reason(ended) == "DEADLINE_EXCEEDED"
     assert (ended.usage.prompt_tokens, ended.usage.completion_tokens) == (prompts, 3)
     assert figures == (prompts, 3)
+
+
+@REPAIRED
+async def test_a_lease_lost_in_a_repair_writes_and_charges_nothing(
+    spec: AgentSpec, first: str
+) -> None:
+    async with open_memory_state() as inner:
+        runs = with_outages(inner.runs)
+
+        def script(_: object) -> Turn:
+            match len(fleet.model.requests):
+                case 1:
+                    return [first]
+                case 2:
+                    runs.away.add("extend")
+                    return ["a b ", asyncio.Event()]
+            runs.away.clear()
+            return ['{"total": 2}']
+
+        state = replace(inner, runs=runs)
+        async with working(script, state=state, times=Times(lease_s=0.6)) as fleet:
+            run = await fleet.start("1 + 1", spec=spec)
+            events = await fleet.events(run)
+            ended = await fleet.now(run)
+            *_, last = fleet.model.requests
+            (step,) = await fleet.state.runs.steps(TENANT, run.run_id)
+    prompt = sum(len(m.content.split()) for m in last.messages)
+    assert ended.state is RunState.COMPLETED
+    assert (ended.usage.prompt_tokens, ended.usage.completion_tokens) == (prompt, 2)
+    assert (step.attempt, step.usage) == (2, ended.usage)
+    assert [e.attempt for e in events if isinstance(e.payload, StepRestarted)] == [1, 2]
 
 
 async def test_a_model_that_is_too_late_is_paid_for_what_it_wrote() -> None:
