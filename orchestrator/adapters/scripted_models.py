@@ -94,7 +94,6 @@ class ScriptedLanguageModel(LanguageModel):
             yield played.finished()
         except (GeneratorExit, asyncio.CancelledError):
             self.stopped += not played.ended
-            request.meter.usage = played.usage
             raise
 
     async def ready(self, model: str) -> bool:
@@ -145,13 +144,16 @@ class _Playing:
             PlainText() if request.output else parser_for(tool_format, numbered())
         )
         self._prompt_tokens = _prompt_tokens(request)
+        self._meter = request.meter
         self._text = ""
         self._called = False
         self.reason = FinishReason.STOP
         self.ended = False
+        self._meter.usage = self.usage
 
     def feed(self, text: str) -> list[Piece]:
         self._text += text
+        self._meter.usage = self.usage
         return self._checked(lambda: self._parser.feed(text))
 
     def close(self) -> list[Piece]:

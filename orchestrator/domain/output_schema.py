@@ -38,6 +38,8 @@ _CHECKED: Mapping[str, frozenset[str]] = {
     "integer": frozenset({"multipleOf"}),
     "number": _BOUNDS | {"multipleOf"},
 }
+_NAMED = frozenset({"$defs", "definitions", "properties"})
+_INNER = frozenset({"items", "additionalProperties"})
 _JOINS = ("anyOf", "oneOf", "allOf")
 
 
@@ -85,11 +87,15 @@ class _Writer:
             )
         if depth > MAX_DEPTH:
             raise BadOutputSchema(at, f"it is nested deeper than {MAX_DEPTH}")
+        if depth:
+            _check_id(node, at)
         if "$ref" in node:
             return self._referred(node, at, within, depth)
         for name in ("enum", "const"):
             if name in node:
                 _only(node, at, {name, "type"})
+                if node.get("enum") == []:
+                    raise BadOutputSchema(at, "enum is empty: no answer would fit")
                 return {name: node[name]}
         for name in _JOINS:
             if name in node:
@@ -101,18 +107,34 @@ class _Writer:
     ) -> dict[str, Any]:
         _only(node, at, {"$ref"})
         reference = node["$ref"]
-        if not isinstance(reference, str) or not reference.startswith("#"):
+        if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
             raise BadOutputSchema(at, "$ref has to point into the schema itself: '#/$defs/…'")
+        if "~" in reference or "%" in reference:
+            raise BadOutputSchema(at, f"a name in {reference[:80]!r} has a ~ or %: rename it")
         if reference in (*within, "#"):
             raise BadOutputSchema(
                 at, f"{reference[:80]!r} contains itself, without end: write its levels out"
             )
+        if len(within) >= MAX_DEPTH:
+            raise BadOutputSchema(at, f"more than {MAX_DEPTH} references lead to it")
+        return self.write(self._target(reference, at), at, (*within, reference), depth)
+
+    def _target(self, reference: str, at: str) -> Any:
+        """What stands where no schema does was not checked to be one."""
         target: Any = self._root
-        for part in reference.removeprefix("#").removeprefix("/").split("/"):
+        named = False
+        for part in reference.removeprefix("#/").split("/"):
+            if not named and part not in _NAMED | _INNER:
+                raise BadOutputSchema(
+                    at, f"{reference[:80]!r} leads to no schema; '#/$defs/…' or '#/properties/…' do"
+                )
+            named = not named and part in _NAMED
             target = target.get(part) if isinstance(target, Mapping) else None
-        if target is None:
+            if not named:
+                _check_id(target, at)
+        if named or target is None:
             raise BadOutputSchema(at, f"there is nothing at {reference[:80]!r}")
-        return self.write(target, at, (*within, reference), depth)
+        return target
 
     def _joined(
         self, name: str, node: Mapping[str, Any], at: str, within: tuple[str, ...], depth: int
@@ -203,6 +225,11 @@ def _only(node: Mapping[str, Any], at: str, taken: frozenset[str] | set[str]) ->
         f"{unknown[0][:80]!r} of {kinds!r} can't be compiled; "
         f"these can: {', '.join(sorted(taken - {'type'})) or 'none'}",
     )
+
+
+def _check_id(node: Any, at: str) -> None:
+    if isinstance(node, Mapping) and "$id" in node:
+        raise BadOutputSchema(at, "$id inside of a schema changes what '#/…' means: leave it out")
 
 
 def _check_least(node: Mapping[str, Any], at: str) -> None:

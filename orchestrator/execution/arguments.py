@@ -23,6 +23,7 @@ from orchestrator.execution.time_limit import TimeUp, time_limit
 MAX_ARGUMENTS_BYTES = 16_384
 MAX_SCHEMA_BYTES = 65_536
 _MAX_WHY_CHARS = 400
+TOO_LARGE_NUMBER = "the arguments have a number that is too large to be checked"
 
 MAX_CHECK_S = 0.5
 """Of processor time: a schema's patterns may take for ever on some texts."""
@@ -66,6 +67,8 @@ class ArgumentReader:
                 wrong = list(validator.iter_errors(arguments))
         except RecursionError:
             raise BadArguments("the arguments are nested too deep") from None
+        except OverflowError:
+            raise BadArguments(TOO_LARGE_NUMBER) from None
         except TimeUp:
             raise BadArguments(
                 f"the arguments took more than {MAX_CHECK_S:g} s to be checked: "

@@ -81,7 +81,6 @@ class ExecutionMetrics:
         self._tools.labels(tool, outcome).inc()
 
     def inferred(self, record: StepRecord) -> None:
-        self.used(record.model, record.usage)
         *_, ttft = self._of_model(record.model)
         ttft.observe(record.ttft_ms / 1000)
 

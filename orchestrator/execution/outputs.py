@@ -31,20 +31,20 @@ def read_output(schema: Mapping[str, Any], text: str) -> str:
     """
     value = _parsed(text)
     try:
-        wrong = errors(schema, value, most_checks=MAX_CHECKS)
         canonical = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
         size = len(canonical.encode())
+        if size > MAX_OUTPUT_BYTES:
+            raise BadOutput(f"the JSON has {size} bytes; at most {MAX_OUTPUT_BYTES} are taken")
+        wrong = errors(schema, value, most_checks=MAX_CHECKS)
     except (TooMuch, RecursionError):
         raise BadOutput("the JSON is too large or too deep to be checked") from None
-    except ValueError:
+    except (ValueError, OverflowError):
         raise BadOutput("the JSON has a number or a character that not all can read") from None
     if wrong:
         worst = best_match(wrong)
         assert worst is not None
         where = "".join(f".{part}" for part in worst.absolute_path)
         raise BadOutput(_cut(f"the JSON does not fit: answer{where}: {worst.message}"))
-    if size > MAX_OUTPUT_BYTES:
-        raise BadOutput(f"the JSON has {size} bytes; at most {MAX_OUTPUT_BYTES} are taken")
     return canonical
 
 

@@ -11,7 +11,7 @@ from referencing.exceptions import Unresolvable
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.delegation import ASK_PERSON
 from orchestrator.domain.messages import ToolCall
-from orchestrator.execution.arguments import BadArguments, parsed, why_wrong
+from orchestrator.execution.arguments import TOO_LARGE_NUMBER, BadArguments, parsed, why_wrong
 from orchestrator.execution.bounded_check import TooMuch, errors
 
 MAX_CHECKS = 5_000
@@ -38,6 +38,8 @@ def what_is_wrong(spec: AgentSpec, call: ToolCall) -> str | None:
         wrong = errors(_unpatterned(schema), parsed(call.arguments_json), most_checks=MAX_CHECKS)
     except BadArguments as bad:
         return str(bad)
+    except OverflowError:
+        return TOO_LARGE_NUMBER
     except (TooMuch, RecursionError, Unresolvable):
         return None
     return why_wrong(wrong) if wrong else None

@@ -9,6 +9,9 @@ from orchestrator.domain.messages import Message, Role
 MAX_SAID_CHARS = 2_000
 """Of a longer text the model reads the beginning and the end."""
 
+SAID_NOTHING = "(nothing)"
+"""Some chat templates insist that user and assistant take turns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Repair:
@@ -21,8 +24,8 @@ class Repair:
     def messages(self) -> tuple[Message, ...]:
         """They follow the step's own messages, whatever of these there is room for."""
         told = Message(role=Role.USER, content=self.told)
-        said = _shortened(self.said.strip())
-        return (Message(role=Role.ASSISTANT, content=said), told) if said else (told,)
+        said = _shortened(self.said.strip()) or SAID_NOTHING
+        return (Message(role=Role.ASSISTANT, content=said), told)
 
 
 def _shortened(said: str) -> str:

@@ -37,9 +37,23 @@ class Answer:
 
     def feed(self, outputs: Outputs) -> list[Piece]:
         """Raises MalformedToolCall, with the usage so far."""
-        self._count(outputs)
+        self.count(outputs)
         text = b"".join(outputs.strings("text_output")[:1])
         return self._parse(self._decoder.decode(text), final=False)
+
+    def count(self, outputs: Outputs) -> None:
+        """Counts a part's tokens, and leaves its text alone."""
+        prompt, new = self.usage.prompt_tokens, 0
+        if "num_input_tokens" in outputs:
+            prompt = next(iter(outputs.counts("num_input_tokens")), prompt)
+        if "num_output_tokens" in outputs:
+            new = sum(outputs.counts("num_output_tokens")[:1])
+        self._meter.usage = Usage(
+            prompt_tokens=prompt, completion_tokens=self.usage.completion_tokens + new
+        )
+        if "finish_reason" in outputs:
+            finish = b"".join(outputs.strings("finish_reason")[:1])
+            self._finish = self._finish if finish in _UNFINISHED else finish
 
     def close(self) -> list[Piece]:
         """Ends the answer; `reason` is known from here on.
@@ -58,19 +72,6 @@ class Answer:
         reason = _REASONS[self._finish]
         called = self._called and reason is FinishReason.STOP
         return FinishReason.TOOL_CALLS if called else reason
-
-    def _count(self, outputs: Outputs) -> None:
-        prompt, new = self.usage.prompt_tokens, 0
-        if "num_input_tokens" in outputs:
-            prompt = next(iter(outputs.counts("num_input_tokens")), prompt)
-        if "num_output_tokens" in outputs:
-            new = sum(outputs.counts("num_output_tokens")[:1])
-        self._meter.usage = Usage(
-            prompt_tokens=prompt, completion_tokens=self.usage.completion_tokens + new
-        )
-        if "finish_reason" in outputs:
-            finish = b"".join(outputs.strings("finish_reason")[:1])
-            self._finish = self._finish if finish in _UNFINISHED else finish
 
     def _parse(self, text: str, *, final: bool) -> list[Piece]:
         self._said.append(text)

@@ -79,10 +79,10 @@ class TritonLanguageModel(LanguageModel):
                         first = self._clock()
                     for piece in answer.feed(outputs):
                         yield piece
-            except MalformedToolCall:
+            except MalformedToolCall as malformed:
                 # Such an answer mostly ends by itself just now: see TritonConnection.stream.
-                await _exhaust(stream)
-                raise
+                await _exhaust(stream, answer)
+                raise MalformedToolCall(malformed.detail, answer.usage, malformed.said) from None
         for piece in answer.close():
             yield piece
         yield ChatFinished(
@@ -149,20 +149,21 @@ def _new_tokens(entry: ModelEntry, request: ChatRequest, prompt_tokens: int) -> 
 
 def _sampling(entry: ModelEntry, request: ChatRequest, max_tokens: int) -> str:
     sampling, more = request.sampling, dict[str, Any]()
+    if request.output is not None:
+        sampling = sampling.model_copy(update={"stop": ()})  # one may be part of the JSON
     if request.output is not None and entry.constrains:
         schema = held_to(request.output, tokens=max_tokens)
         more = conversation.held_to_schema(schema, entry.structured_format)
-        sampling = sampling.model_copy(update={"stop": ()})  # one may be part of the JSON
     if request.output is None and request.tools and format_named(entry.tool_format).special_marks:
         more["skip_special_tokens"] = False
     return conversation.sampling_json(sampling, max_tokens=max_tokens, **more)
 
 
-async def _exhaust(stream: AsyncGenerator[Outputs, None]) -> None:
+async def _exhaust(stream: AsyncGenerator[Outputs, None], answer: Answer) -> None:
     with suppress(TimeoutError, FleetError):
         async with asyncio.timeout(END_GRACE_S):
-            async for _ in stream:
-                pass
+            async for outputs in stream:
+                answer.count(outputs)
 
 
 def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:

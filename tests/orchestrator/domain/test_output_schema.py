@@ -35,6 +35,11 @@ def doubling(levels: int) -> dict[str, Any]:
     return {"$ref": f"#/$defs/d{levels}", "$defs": defs}
 
 
+def chained(links: int) -> dict[str, Any]:
+    defs: dict[str, Any] = {f"d{i}": {"$ref": f"#/$defs/d{i + 1}"} for i in range(links)}
+    return {"$ref": "#/$defs/d0", "$defs": {**defs, f"d{links}": {"type": "null"}}}
+
+
 @pytest.mark.parametrize(
     ("schema", "at", "why"),
     [
@@ -61,6 +66,15 @@ def doubling(levels: int) -> dict[str, Any]:
             "schema.items",
             "contains itself",
         ),
+        ({"$ref": "#a", "$defs": {}}, "schema", "into the schema itself"),
+        ({"$ref": "#/default", "default": {"type": "odd"}}, "schema", "leads to no schema"),
+        ({"$ref": "#/$defs/a/const", "$defs": {"a": {"const": {}}}}, "schema", "leads to no"),
+        ({"$ref": "#/$defs", "$defs": {"type": {}}}, "schema", "nothing at '#/$defs'"),
+        ({"$ref": "#/$defs/a~1b", "$defs": {"a~1b": {}, "a/b": {}}}, "schema", "~ or %"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"$id": "urn:a"}}}, "schema", "changes what"),
+        ({"anyOf": [{"$id": "urn:a", "type": "null"}]}, "schema.anyOf[0]", "changes what"),
+        (chained(17), "schema", "more than 16 references"),
+        ({"enum": []}, "schema", "enum is empty"),
         ({"type": "integer", "minimum": 0.5}, "schema", "minimum of an integer"),
         ({"type": "integer", "minimum": 3, "exclusiveMaximum": 3}, "schema", "from 3 to 2"),
         ({"type": "integer", "minimum": 10**30}, "schema", "no integer"),
@@ -79,6 +93,23 @@ def test_what_cannot_be_compiled_is_refused_with_its_place(
         written_out(schema)
     assert refused.value.at.startswith(at)
     assert why in refused.value.why
+
+
+def test_a_schema_may_be_named_itself_and_refer_to_its_own_parts() -> None:
+    text = {"type": "string"}
+    nested = {"type": "object", "properties": {"b": text}}
+    schema = {
+        "$id": "urn:order",
+        "type": "object",
+        "properties": {
+            "properties": nested,
+            "c": {"$ref": "#/properties/properties/properties/b"},
+            "d": {"$ref": "#/$defs/$defs"},
+        },
+        "$defs": {"$defs": text},
+    }
+    written = written_out(schema)["properties"]
+    assert (written["c"], written["d"]) == (text, text)
 
 
 def test_references_are_written_out_and_what_only_says_something_is_left_out() -> None:

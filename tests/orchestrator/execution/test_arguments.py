@@ -47,6 +47,12 @@ def test_wrong_arguments_are_refused_with_the_fields_name(arguments: object, why
         read(arguments)
 
 
+def test_a_number_too_large_to_be_divided_is_refused() -> None:
+    schema = {"type": "object", "properties": {"size": {"multipleOf": 0.5}}}
+    with pytest.raises(BadArguments, match="a number that is too large"):
+        read('{"size": 1%s}' % ("0" * 400), schema)
+
+
 def test_a_long_wrong_value_is_not_repeated_whole() -> None:
     with pytest.raises(BadArguments) as refused:
         read({"expression": ["x" * 9_000]})

@@ -55,3 +55,43 @@ def test_a_check_that_takes_too_long_is_given_up() -> None:
     one = {"type": "array", "items": {"anyOf": [{"type": "string"}] * 400}}
     with pytest.raises(BadOutput, match="too large or too deep"):
         read_output(one, str([1] * 1000))
+
+
+@pytest.mark.parametrize(
+    "number", ["1e999", "1" + "0" * 400], ids=["no finite one", "too large to be divided"]
+)
+def test_a_number_that_cannot_be_divided_does_not_fit(number: str) -> None:
+    with pytest.raises(BadOutput, match="not all can read"):
+        read_output({"type": "number", "multipleOf": 0.1}, number)
+
+
+NAMES = [f"p{number}" for number in range(480)]
+
+
+@pytest.mark.parametrize(
+    ("items", "text"),
+    [
+        ({"enum": list(range(2000))}, str([1999] * 2000)),
+        ({"type": "array", "uniqueItems": True}, str([[[i] for i in range(128)]] * 60)),
+        ({"type": "object", "required": NAMES}, str([{}] * 1000)),
+        ({"const": "x" * 16_000}, str([1] * 10_000)),
+    ],
+    ids=["comparisons", "comparisons of all with all", "errors", "long errors"],
+)
+def test_what_a_check_does_besides_counts_as_well(items: dict[str, Any], text: str) -> None:
+    with pytest.raises(BadOutput, match="too large or too deep"):
+        read_output({"anyOf": [{"type": "array", "items": items}]}, text)
+
+
+def test_of_many_errors_the_first_are_enough() -> None:
+    items = {"type": "object", "required": NAMES}
+    with pytest.raises(BadOutput, match=r"answer\.0: 'p0' is a required property"):
+        read_output({"type": "array", "items": items}, str([{}] * 10_000))
+
+
+def test_long_lists_of_plain_choices_are_checked() -> None:
+    items = {"enum": [f"c{number}" for number in range(1000)]}
+    text = str(["c999"] * 500).replace("'", '"')
+    assert len(read_output({"type": "array", "items": items}, text)) > 3000
+    with pytest.raises(BadOutput, match="'c1000' is not one of"):
+        read_output({"type": "array", "items": items}, '["c1000"]')

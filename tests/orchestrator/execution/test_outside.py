@@ -13,7 +13,7 @@ from orchestrator.execution.outside import answered_outside, what_is_wrong
 
 PATH: dict[str, Any] = {
     "type": "object",
-    "properties": {"path": {"type": "string"}},
+    "properties": {"path": {"type": "string"}, "size": {"multipleOf": 0.5}},
     "required": ["path"],
 }
 
@@ -35,6 +35,10 @@ def wrong(arguments: object, schema: dict[str, Any] = PATH) -> str | None:
         ([], "arguments: [] is not of type 'object'"),
         ("{", "the arguments are not a JSON object"),
         ('{"path": "a", "path": "b"}', "the arguments name the same property twice"),
+        (
+            '{"path": "a", "size": 1%s}' % ("0" * 400),
+            "the arguments have a number that is too large to be checked",
+        ),
         ({"path": "a" * 17_000}, "the arguments have 17012 bytes; at most 16384 are taken"),
     ],
 )

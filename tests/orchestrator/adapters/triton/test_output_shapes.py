@@ -41,7 +41,8 @@ async def test_an_engine_is_held_to_the_schema_in_the_form_that_it_takes(
 async def test_an_engine_that_cannot_be_held_is_not_asked_to(
     language_model: TritonLanguageModel,
 ) -> None:
-    request = planned(output=SHAPE, show_sampling=True, finish="stop")
+    stop = Sampling(stop=('"',))
+    request = planned(output=SHAPE, sampling=stop, show_sampling=True, finish="stop")
     sampling = json.loads(text_of(await answer(language_model, request)))
     assert sampling == {"temperature": 0.0, "max_tokens": 64}
 

@@ -1,0 +1,96 @@
+"""One attempt at a step: what its model is asked, and what that took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+
+from orchestrator.domain.agents import Agent
+from orchestrator.domain.allowance import Allowance, left_of
+from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.chat import ChatRequest, MalformedToolCall, Meter, ToolSchema
+from orchestrator.domain.errors import InvalidInput
+from orchestrator.domain.messages import Message
+from orchestrator.domain.runs import Usage
+from orchestrator.domain.work import Claim
+from orchestrator.worker.context import excess_chars, fit
+from orchestrator.worker.malformed import REASON as MALFORMED
+from orchestrator.worker.structured import Turn
+
+
+class GivenUp(Exception):
+    """The run fails, and is charged for what the step took."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Attempt:
+    """`messages` is what of the conversation the model has room for."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        agent: Agent,
+        messages: tuple[Message, ...],
+        tools: tuple[ToolSchema, ...],
+    ) -> None:
+        self.claim = claim
+        self.agent = agent
+        self.messages = self._whole = messages
+        self.tools = tools
+        self._asked: list[tuple[ModelEntry, Meter]] = []
+        self._blamed = False
+        self._excess = 0
+
+    def ask(self, turn: Turn, entry: ModelEntry) -> ChatRequest:
+        """Raises Exhausted BUDGET: the run has nothing left."""
+        request = ChatRequest(
+            model=entry.name,
+            messages=turn.messages(self.messages),
+            tools=turn.tools,
+            sampling=self.agent.spec.sampling,
+            allowance=self._allowance(entry),
+            output=turn.output,
+        )
+        self._asked.append((entry, request.meter))
+        return request
+
+    def forgive(self) -> None:
+        """The newest answer is not charged."""
+        self._asked.pop()
+
+    @property
+    def taken(self) -> Iterator[tuple[str, Usage]]:
+        """The model of each answer and what it took, also of the one that is on its way."""
+        return ((entry.name, entry.priced(meter.usage)) for entry, meter in self._asked)
+
+    @property
+    def spent(self) -> Usage:
+        return reduce(add, (usage for _, usage in self.taken), Usage())
+
+    def _allowance(self, entry: ModelEntry) -> Allowance:
+        run = self.claim.run
+        return left_of(run.model_copy(update={"usage": run.usage + self.spent}), entry)
+
+    def blame(self, malformed: MalformedToolCall, entry: ModelEntry) -> None:
+        """Notes that the newest answer has a malformed call.
+
+        Raises:
+            GivenUp: it is the step's second, or took all of the budget.
+        """
+        if self._allowance(entry).spent_by(Usage()):
+            raise GivenUp("BUDGET", f"budget ran out while {entry.name} wrote a tool call")
+        if self._blamed:
+            twice = f"{entry.name} wrote a tool call that can't be read, and so again when told"
+            raise GivenUp(MALFORMED, f"{twice}: {malformed.detail}")
+        self._blamed = True
+
+    def shorten(self, turn: Turn, error: InvalidInput) -> bool:
+        """Leaves more out after the model refused the length; False when nothing more may go."""
+        before = self.messages
+        self._excess += excess_chars(turn.messages(before), error)
+        self.messages = fit(self._whole, self._excess)
+        return self.messages != before
