@@ -130,6 +130,7 @@ class StepHandler:
             reason = ended.reason if isinstance(ended, _GivenUp) else "INVALID_OUTPUT"
             failed = Failed(RunError(reason=reason, message=str(ended)), step.spent)
             await commit(self._runs, claim, failed, emitted=await emitter.rest())
+            self._metrics.used(entry.name, step.spent)
             return
         record = _record(claim, entry, answer.finished, step.spent, route_ms)
         finished = InferenceFinished(
