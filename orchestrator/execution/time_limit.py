@@ -26,14 +26,15 @@ def within(seconds: float, work: Callable[[], T]) -> T:
     """
     if threading.current_thread() is not threading.main_thread():
         return work()
-    running = True
+    running = False
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         if running:
             raise TimeUp
 
-    signal.signal(signal.SIGVTALRM, ring)
+    signal.signal(signal.SIGVTALRM, ring)  # before it is armed: it hears what came late
     try:
+        running = True
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
         return work()
     finally:
