@@ -101,16 +101,20 @@ class CancelWatch:
         while True:
             with self._wake:
                 while not (calls := self._calls()) and not self._closing.is_set():
+                    self._suspects.clear()
                     self._wake.wait()
             if self._closing.is_set():
                 return
             began = time.monotonic()
-            for request_id, responder in calls.items():
-                self._ask_suspects()
-                self._ask(request_id, responder)
+            self._ask_all(calls)
             self._trace.note("asked", len(calls))
             pause_s = self._cadence.pause_s(len(calls), time.monotonic() - began, self._step_s())
             self._rest(pause_s)
+
+    def _ask_all(self, calls: Mapping[int, Responder]) -> None:
+        for request_id, responder in calls.items():
+            self._ask_suspects()
+            self._ask(request_id, responder)
 
     def _rest(self, pause_s: float) -> None:
         end = time.monotonic() + pause_s

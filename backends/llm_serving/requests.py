@@ -79,7 +79,10 @@ def parse_hint(parameters: str) -> str | None:
     """The name of the call that was cancelled, if Triton's request parameters give one."""
     if HINT not in parameters:
         return None
-    name = json.loads(parameters).get(HINT)
+    try:
+        name = json.loads(parameters).get(HINT)
+    except ValueError:  # Triton writes a number that is not finite as nothing
+        return None
     return name if isinstance(name, str) else None
 
 

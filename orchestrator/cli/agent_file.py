@@ -31,7 +31,9 @@ def read_agent(file: Path) -> tuple[str, agents_pb2.AgentSpec]:
         raise click.UsageError(f'{file}: an agent needs a name, such as name = "clerk"')
     schema = fields.pop("output_schema", None)
     if schema is not None:
-        fields["output_schema_json"] = json.dumps(schema, ensure_ascii=False)
+        if fields.keys() & {"output_schema_json", "outputSchemaJson"}:
+            raise click.UsageError(f"{file}: say output_schema or output_schema_json, not both")
+        fields["output_schema_json"] = _schema_text(schema, file)
     for problem in _problems(fields, agents_pb2.AgentSpec.DESCRIPTOR, ""):
         raise click.UsageError(f"{file}: {problem}")
     try:
@@ -44,10 +46,26 @@ def written(agent: agents_pb2.Agent) -> str:
     """JSON that `read_agent` reads, with letters as they are; what moves a cursor is escaped."""
     fields = MessageToDict(agent.spec, preserving_proto_field_name=True)
     said = {name: value for name, value in fields.items() if value}  # no empty sampling, budget
-    if schema := said.pop("output_schema_json", None):
-        said["output_schema"] = json.loads(schema)
+    schema = json.loads(said.get("output_schema_json", "null"))
+    if schema is not None and _dumped(schema) == said["output_schema_json"]:
+        # Else reading it would write it with other spaces: another content, and a new version.
+        said["output_schema"] = schema
+        del said["output_schema_json"]
     text = json.dumps({"name": agent.name, **said}, indent=2, ensure_ascii=False)
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def _schema_text(schema: object, file: Path) -> str:
+    try:
+        return _dumped(schema)
+    except TypeError:
+        raise click.UsageError(
+            f"{file}: output_schema has a date or a time, which JSON can't say: put it in quotes"
+        ) from None
+
+
+def _dumped(schema: object) -> str:
+    return json.dumps(schema, ensure_ascii=False)
 
 
 def _fields(file: Path) -> dict[str, Any]:

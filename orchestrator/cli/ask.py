@@ -130,9 +130,12 @@ def ask(
 
 def _text_of(schema: Path) -> str:
     try:
-        return schema.read_text("utf-8")
+        text = schema.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise click.UsageError(f"{schema} can't be read as text: {error}") from None
+    if not text:  # which would be no schema at all
+        raise click.UsageError(f"{schema} is empty: it has to hold a JSON Schema")
+    return text
 
 
 class _Question:

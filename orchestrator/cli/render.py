@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Sequence
 
 import click
@@ -9,6 +11,8 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
+
+_DRAWS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def one_line(message: Message) -> str:
@@ -28,6 +32,13 @@ def kind_name(kind: int) -> str:
 def printable(text: str) -> str:
     """The text with what would move the cursor, or turn the writing round, made visible."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def on_screen(text: str, *, terminal: bool | None = None) -> str:
+    """An answer as it is, but what would draw on a terminal made visible where there is one."""
+    if not (sys.stdout.isatty() if terminal is None else terminal):
+        return text
+    return _DRAWS.sub(lambda found: printable(found[0]), text)
 
 
 def shortened(text: str, chars: int = 60) -> str:
@@ -51,7 +62,9 @@ class EventPrinter:
     The result of a run with an output schema is printed as a whole, once it has been checked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, terminal: bool | None = None) -> None:
+        """`terminal`: whether standard output is one. Default: as it is."""
+        self._terminal = terminal
         self._in_text = False
         self._whole = self._shown = False
 
@@ -92,13 +105,13 @@ class EventPrinter:
     def _result(self, result: str) -> None:
         """A run that had ended shows its result in the snapshot, and maybe again at its end."""
         if self._whole and result and not self._shown:
-            click.echo(result)
+            click.echo(on_screen(result, terminal=self._terminal))
             self._shown = True
 
     def _text(self, text: str) -> None:
         if self._whole:
             return
-        click.echo(text, nl=False)
+        click.echo(on_screen(text, terminal=self._terminal), nl=False)
         self._in_text = not text.endswith("\n")
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ from orchestrator.cli.listing import (
     limit_option,
     show_list,
 )
-from orchestrator.cli.render import EventPrinter, money, one_line, state_name, table
+from orchestrator.cli.render import EventPrinter, money, on_screen, one_line, state_name, table
 from orchestrator.client import Answer, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 
@@ -83,7 +83,7 @@ def get(run_id: str, as_json: bool, address: str | None) -> None:
             for line in how_to_answer(run, address):
                 click.echo(line)
         if run.result:
-            click.echo(run.result)
+            click.echo(on_screen(run.result))
         if run.error.reason:
             click.echo(f"{run.error.message} [{run.error.reason}]")
         return 0

@@ -18,7 +18,7 @@ from referencing.jsonschema import DRAFT202012
 from orchestrator.domain.tools import ToolSpec
 from orchestrator.execution.reference_loops import REFERENCES, endless_reference, references
 from orchestrator.execution.stack_end import stack_end
-from orchestrator.execution.time_limit import TimeUp, time_limit
+from orchestrator.execution.time_limit import TimeUp, within
 
 MAX_ARGUMENTS_BYTES = 16_384
 MAX_SCHEMA_BYTES = 65_536
@@ -62,9 +62,13 @@ class ArgumentReader:
         """
         arguments = parsed(arguments_json)
         validator = self._validator(spec)
+
+        def checked() -> list[ValidationError]:
+            with stack_end():
+                return list(validator.iter_errors(arguments))
+
         try:
-            with time_limit(MAX_CHECK_S), stack_end():
-                wrong = list(validator.iter_errors(arguments))
+            wrong = within(MAX_CHECK_S, checked)
         except RecursionError:
             raise BadArguments("the arguments are nested too deep") from None
         except OverflowError:

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
-from typing import NoReturn
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class TimeUp(Exception):
-    """The block took longer than it may."""
+    """The work took longer than it may."""
 
 
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """Raises TimeUp inside the block after so much processor time of this process.
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Does the work, unless it takes more processor time of this process. Not inside itself.
 
     A match holds the interpreter's lock, so no other thread could end it, but it looks for
     signals. These reach the main thread alone: in others nothing is limited.
+
+    Raises:
+        TimeUp
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGVTALRM, _ring)
+        return work()
+    running = False
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        if running:
+            raise TimeUp
+
+    signal.signal(signal.SIGVTALRM, ring)  # before it is armed: it hears what came late
     try:
+        running = True
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-        try:
-            yield
-        finally:
-            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        return work()
     finally:
-        signal.signal(signal.SIGVTALRM, before)
-
-
-def _ring(number: int, frame: FrameType | None) -> NoReturn:
-    del number, frame
-    raise TimeUp
+        # The handler stays: a signal that another thread got may be heard at any call from here
+        # on, and would end the process if there were none.
+        running = False
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)

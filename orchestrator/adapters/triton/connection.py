@@ -27,13 +27,17 @@ _NOT_ANSWERED = {
     grpc.StatusCode.CANCELLED,
 }
 
+# gRPC's name for it says "backoff", but it bounds how long an attempt to connect may take, up to
+# the server's first frame: on a busy machine more than a moment, to a host that is gone for ever.
+CONNECT_TIMEOUT_S = 5
+
 _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", CONNECT_TIMEOUT_S * 1000),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.use_local_subchannel_pool", 1),
 )

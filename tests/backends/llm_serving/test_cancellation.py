@@ -1,6 +1,8 @@
 """How often callers are asked whether they are still there."""
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -134,3 +136,16 @@ def test_a_hint_cancels_nobody_who_is_still_there(questions: Questions, watch: C
     questions.go_on.set()
     assert questions.all_told.wait(10)
     assert questions.told == [3]
+
+
+def test_what_was_said_of_calls_that_have_ended_is_not_kept(
+    questions: Questions, watch: CancelWatch
+) -> None:
+    last = weakref.ref(begin_a_round(questions, watch, last=[]))
+    watch.suspect(4, questions.callers[4])
+    questions.callers.clear()
+    questions.go_on.set()
+    give_up = time.monotonic() + 5
+    while last() is not None and time.monotonic() < give_up:
+        threading.Event().wait(0.01)
+    assert last() is None

@@ -34,6 +34,7 @@ def test_the_tensor_of_sampling_parameters_goes_before_request_parameters() -> N
         ('{"max_tokens": 4}', None),
         ('{"stop": "cancelled_request_id"}', None),
         ('{"cancelled_request_id": 4}', None),
+        ('{"cancelled_request_id": "a-1", "top_p": }', None),
         ('{"cancelled_request_id": "a-1"}', "a-1"),
     ],
 )

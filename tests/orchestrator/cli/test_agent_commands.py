@@ -58,6 +58,23 @@ async def test_what_show_prints_can_be_applied_and_is_the_same_agent(
     assert json.loads(as_json.out)["version"] == 2
 
 
+@pytest.mark.parametrize(
+    ("schema", "shown_as"),
+    [
+        ('{"type": "object", "properties": {"größe": {"const": "\u009b"}}}', "output_schema"),
+        ('{"type":"object"}', "output_schema_json"),
+    ],
+)
+async def test_an_agent_with_a_schema_that_is_shown_and_applied_is_no_new_version(
+    fleet: Fleet, address: str, tmp_path: Path, schema: str, shown_as: str
+) -> None:
+    spec = agents_pb2.AgentSpec(output_schema_json=schema)
+    await fleet.agents.PutAgent(agents_pb2.PutAgentRequest(name="clerk", spec=spec))
+    shown = await fleet_command(address, "agents", "show", "clerk")
+    assert set(json.loads(shown.out)) - {"name", "policy"} == {shown_as}
+    assert (await applied(address, tmp_path / "clerk.json", shown.out)).out == "clerk@1\n"
+
+
 async def test_agents_are_listed_with_version_policy_and_tools(
     fleet: Fleet, address: str, tmp_path: Path
 ) -> None:
@@ -90,6 +107,12 @@ async def test_an_agent_that_is_not_there_is_wrong_input(fleet: Fleet, address: 
         ("a.toml", 'name = "x"\npolicy = {preference = "BEST"}', "policy.preference is 'BEST': it"),
         ("a.toml", 'name = "x"\ntimeout = "soon"', "timeout: Duration must end with letter"),
         ("a.toml", 'name = "x"\nbudget = {max_steps = -1}', "budget.max_steps: Value out of"),
+        ("a.toml", 'name = "x"\n[output_schema]\nconst = 2026-01-01', "output_schema has a date"),
+        (
+            "a.json",
+            '{"name": "x", "output_schema": {}, "output_schema_json": "{}"}',
+            "output_schema or output_schema_json, not both",
+        ),
         ("a.toml", "nonsense", "is not TOML: "),
         ("a.json", "nonsense", "is not JSON: "),
         ("a.json", "[" * 100_000, "is not JSON: it is nested too deeply"),

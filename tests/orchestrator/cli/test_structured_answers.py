@@ -67,3 +67,15 @@ async def test_a_schema_that_is_refused_is_said_with_its_place(
     ended = await fleet_command(address, "ask", "hi", "--schema", str(file))
     assert ended.code != 0
     assert "output_schema_json at schema: 'total' is required but not among" in ended.err
+
+
+async def test_an_empty_schema_file_starts_no_run_without_a_schema(
+    fleet: Fleet, address: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "empty.json"
+    file.touch()
+    ended = await fleet_command(address, "ask", "hi", "--schema", str(file))
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{file} is empty: it has to hold a JSON Schema" in ended.err
+    async with FleetClient.open(address) as client:
+        assert not (await client.runs()).runs

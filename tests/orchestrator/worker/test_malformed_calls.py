@@ -75,13 +75,14 @@ async def test_a_second_malformed_call_fails_the_run_and_both_are_charged() -> N
         events = await fleet.events(run)
         ended = await fleet.now(run)
         asked = len(fleet.model.requests)
+        counted = fleet.figure("fleet_tokens_total", model="small", kind="completion")
     assert asked == 2
     assert ended.state is RunState.FAILED
     assert ended.error is not None
     assert ended.error.reason == "MALFORMED_TOOL_CALL"
     assert "small" in ended.error.message
     assert "Expecting '{'" in ended.error.message
-    assert ended.usage.completion_tokens == len(BROKEN.split()) + 1
+    assert ended.usage.completion_tokens == counted == len(BROKEN.split()) + 1
     assert len(restarts(events)) == 1
 
 

@@ -12,7 +12,7 @@ import pytest
 from tritonclient.grpc import model_config_pb2
 
 from orchestrator.adapters.triton import TritonLanguageModel
-from orchestrator.adapters.triton.cancel_hints import CancelHints
+from orchestrator.adapters.triton.cancel_hints import MOST_AT_ONCE, CancelHints
 from orchestrator.adapters.triton.wire import (
     InferRequest,
     Outputs,
@@ -26,6 +26,8 @@ from tests.orchestrator.adapters.triton.plans import answer, is_written, planned
 
 class RecordingStubs(Stubs):
     def __init__(self, *, wanted: bool, lost: int = 0) -> None:
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.asked = 0
         self.sent: list[InferRequest] = []
         self._wanted = wanted
@@ -33,6 +35,7 @@ class RecordingStubs(Stubs):
 
     async def takes_cancel_hints(self, model: str, *, timeout_s: float) -> bool:
         self.asked += 1
+        await self.answers.wait()
         if self.asked <= self._lost:
             nothing = grpc.aio.Metadata()
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, nothing, nothing)
@@ -45,6 +48,7 @@ class RecordingStubs(Stubs):
         timeout_s: float,
     ) -> AsyncGenerator[Outputs | str, None]:
         self.sent.append(request)
+        await self.answers.wait()
         yield "text_input: must not be empty"
 
 
@@ -57,6 +61,18 @@ async def cancel(stubs: Stubs, *request_ids: str) -> None:
     for request_id in request_ids:
         hints.send(infer_request("some_llm", [], request_id=request_id))
         await hints.close()
+
+
+async def cancel_at_once(stubs: RecordingStubs, calls: int) -> CancelHints:
+    """The server answers when all hints are on their way."""
+    stubs.answers.clear()
+    hints = CancelHints(stubs, timeout_s=1.0)
+    for n in range(calls):
+        hints.send(infer_request("some_llm", [], request_id=f"{n}"))
+    while not stubs.asked:  # noqa: ASYNC110 - all of them begin in the same turn of the loop
+        await asyncio.sleep(0)
+    stubs.answers.set()
+    return hints
 
 
 async def test_a_model_that_takes_no_hints_is_asked_once_and_told_nothing() -> None:
@@ -79,6 +95,32 @@ async def test_a_server_that_is_away_is_asked_again_at_the_next_cancel() -> None
     stubs = RecordingStubs(wanted=True, lost=1)
     await cancel(stubs, "a", "b")
     assert len(stubs.sent) == 1
+
+
+async def test_many_cancels_at_once_ask_about_their_model_once() -> None:
+    stubs = RecordingStubs(wanted=True)
+    hints = await cancel_at_once(stubs, 20)
+    await hints.close()
+    assert (stubs.asked, len(stubs.sent)) == (1, 20)
+
+
+async def test_many_cancels_at_once_survive_a_server_that_is_away() -> None:
+    stubs = RecordingStubs(wanted=True, lost=1)
+    hints = await cancel_at_once(stubs, 20)
+    await hints.close()
+    assert (stubs.asked, stubs.sent) == (1, [])
+    hints.send(infer_request("some_llm", [], request_id="later"))
+    await hints.close()
+    assert len(stubs.sent) == 1
+
+
+async def test_a_server_that_hangs_gathers_a_bounded_number_of_hints() -> None:
+    stubs = RecordingStubs(wanted=True)
+    hints = await cancel_at_once(stubs, 2 * MOST_AT_ONCE)
+    await hints.close()
+    hints.send(infer_request("some_llm", [], request_id="later"))
+    await hints.close()
+    assert len(stubs.sent) == MOST_AT_ONCE + 1
 
 
 @pytest.mark.parametrize(
