@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def render(
     )
 
 
-def tool_call(name: str, arguments: dict[str, str], *, call_id: str) -> dict[str, Any]:
+def tool_call(name: str, arguments: Mapping[str, object], *, call_id: str) -> dict[str, Any]:
     """One tool call in OpenAI's shape; the arguments are a JSON string there."""
     function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
     return {"id": call_id, "type": "function", "function": function}
