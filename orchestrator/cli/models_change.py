@@ -22,9 +22,9 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON 
 @click.argument("name")
 @as_json_option
 def load(name: str, as_json: bool) -> None:
-    """Load a model into the running Triton, or load it again from its changed files.
+    """Load a model into the running Triton.
 
-    It is loaded at every start from now on.
+    One that is loaded is loaded again, from its changed files. It is loaded at every start from now on.
     """
     _change(name, "loaded", as_json, lambda desk, entry: desk.load(entry.served_as))
 
@@ -33,9 +33,9 @@ def load(name: str, as_json: bool) -> None:
 @click.argument("name")
 @as_json_option
 def unload(name: str, as_json: bool) -> None:
-    """Take a model out of Triton's memory; it stays in the catalogue and on the disk.
+    """Take a model out of Triton's memory.
 
-    What runs in it may end first. It stays unloaded over restarts, until `fleet models load`.
+    It stays in the catalogue and on the disk. What runs in it may end first. It stays unloaded over restarts, until `fleet models load`.
     """
     _change(name, "unloaded", as_json, lambda desk, entry: desk.unload(entry.served_as))
 
@@ -45,7 +45,10 @@ def unload(name: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json_option
 def remove(name: str, yes: bool, as_json: bool) -> None:
-    """Remove an added model: out of the catalogue, out of Triton, off the disk."""
+    """Remove an added model and its files.
+
+    It goes out of the catalogue, out of Triton and off the disk.
+    """
     settings = read_settings()
     store = ModelStore(settings.models_dir)
 

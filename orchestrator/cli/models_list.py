@@ -33,7 +33,9 @@ _COLUMNS = (
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @address_option
 def list_models(as_json: bool, address: str | None) -> None:
-    """List the models: their state, what memory they hold, what a million tokens costs.
+    """List the models with state, versions, memory and prices.
+
+    Prices are of a million tokens.
 
     MEMORY is what the model's processes hold on this machine: the proportional set size of its
     Python process and its engine, with what of the KV cache was ever used. Elsewhere it is not
