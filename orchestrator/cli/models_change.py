@@ -24,7 +24,8 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON 
 def load(name: str, as_json: bool) -> None:
     """Load a model into the running Triton.
 
-    One that is loaded is loaded again, from its changed files. It is loaded at every start from now on.
+    One that is loaded is loaded again, from its changed files. It is loaded
+    at every start from now on.
     """
     _change(name, "loaded", as_json, lambda desk, entry: desk.load(entry.served_as))
 
@@ -35,7 +36,8 @@ def load(name: str, as_json: bool) -> None:
 def unload(name: str, as_json: bool) -> None:
     """Take a model out of Triton's memory.
 
-    It stays in the catalogue and on the disk. What runs in it may end first. It stays unloaded over restarts, until `fleet models load`.
+    It stays in the catalogue and on the disk. What runs in it may end first. It stays
+    unloaded over restarts, until `fleet models load`.
     """
     _change(name, "unloaded", as_json, lambda desk, entry: desk.unload(entry.served_as))
 
