@@ -16,7 +16,8 @@ def _parser() -> argparse.ArgumentParser:
         description=(
             "Trains a small Llama-architecture chat model that calls tools, on conversations made "
             "from the seed, and exports it as a Hugging Face folder and as an OpenVINO IR folder. "
-            "Needs the project's `train` extra; the running stack does not. "
+            "Needs the environment of scripts/chat_training/requirements.txt; the running "
+            "stack does not. "
             "Measure an exported folder with scripts/evaluate_chat."
         ),
     )
@@ -116,7 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from torch import multiprocessing  # noqa: PLC0415 (training only)
     except ImportError:
-        _say("train_chat: PyTorch is not installed; install the project's `train` extra.")
+        _say(
+            "train_chat: PyTorch is not installed here; once: python3 -m venv .fleet/train && "
+            ".fleet/train/bin/pip install -r scripts/chat_training/requirements.txt; "
+            "then .fleet/train/bin/python scripts/train_chat …"
+        )
         return 2
     options.out.mkdir(parents=True, exist_ok=True)
     if options.workers == 1:

@@ -1,6 +1,7 @@
 """`scripts/compare_exports`: do both exports of a model write the same greedy tokens?"""
 
 import argparse
+import importlib.util
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (folder / needed).exists():
             print(f"compare_exports: {folder} has no {needed}.")
             return 2
+    if importlib.util.find_spec("torch") is None:
+        print("compare_exports: PyTorch is not installed here; see scripts/train_chat.")
+        return 2
     start = time.monotonic()
     prompts = _prompts(options.seed, options.prompts)
     engine = Engine(options.openvino)

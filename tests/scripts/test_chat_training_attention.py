@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the train extra is not installed")
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed (scripts/chat_training/requirements.txt)"
+)
 
 from scripts.chat_training.architecture import Size, build  # noqa: E402
 from scripts.chat_training.attention import attend_in_blocks  # noqa: E402

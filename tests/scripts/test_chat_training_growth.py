@@ -1,9 +1,13 @@
-"""Growing a trained model; needs the `train` extra."""
+"""Growing a trained model; needs PyTorch."""
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="the train extra is not installed")
-pytest.importorskip("transformers", reason="the train extra is not installed")
+torch = pytest.importorskip(
+    "torch", reason="PyTorch is not installed (scripts/chat_training/requirements.txt)"
+)
+pytest.importorskip(
+    "transformers", reason="PyTorch is not installed (scripts/chat_training/requirements.txt)"
+)
 
 
 def test_a_grown_model_computes_what_the_small_one_computes() -> None:
