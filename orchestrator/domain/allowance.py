@@ -59,6 +59,8 @@ def left_of(run: Run, entry: ModelEntry) -> Allowance:
         raise _over("max_steps", budget.max_steps, f"step {run.step}")
     if not budget.max_tokens and not budget.max_cost_micros:
         return UNLIMITED
+    if 0 < budget.max_cost_micros < usage.cost_micros:
+        raise _over("max_cost_micros", 0, "a further step")
     return Allowance(
         tokens=max(0, budget.max_tokens - usage.tokens) if budget.max_tokens else None,
         cost_micros=(

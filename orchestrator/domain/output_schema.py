@@ -7,6 +7,7 @@ model to a schema is given less: references written out, what no grammar can cou
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -263,7 +264,7 @@ def held_to(shape: OutputShape, *, tokens: int) -> dict[str, Any]:
     """Returns the schema for an engine whose answer may have so many tokens.
 
     A brief one has its strings and lists bounded so that the longest answer fits, counted as
-    a token a character; numbers are counted as they mostly are.
+    a token a byte, which is the most that a byte-level tokenizer takes.
     """
     schema = written_out(shape.schema)
     if not shape.brief:
@@ -280,7 +281,9 @@ def held_to(shape: OutputShape, *, tokens: int) -> dict[str, Any]:
 
 
 _CHARS_PER_TOKEN = 4
-_NUMBER_CHARS = 16
+_BYTES_PER_CHAR = 4
+_INTEGER_BYTES = 19  # what engines are held to: a sign and 18 digits
+_NUMBER_BYTES = _INTEGER_BYTES + 22  # and a fraction and an exponent
 
 
 def _bounded(node: Any, *, chars: int, items: int, brief: bool) -> Any:
@@ -315,27 +318,33 @@ _ANYTHING_BRIEF = {"type": ["boolean", "null"]}
 
 
 def _longest(node: Mapping[str, Any]) -> int:
-    """Characters of the longest answer to a bounded schema."""
+    """Bytes of the longest answer to a bounded schema, escapes inside of strings aside."""
     if "anyOf" in node:
         return max(map(_longest, node["anyOf"]))
     if "const" in node or "enum" in node:
-        return max(len(repr(value)) for value in node.get("enum", [node.get("const")])) + 2
+        return max(_written(value) for value in node.get("enum", [node.get("const")]))
     kinds = node["type"]
     return max(_longest_of(kind, node) for kind in ([kinds] if isinstance(kinds, str) else kinds))
+
+
+def _written(value: Any) -> int:
+    return len(json.dumps(value, ensure_ascii=False).encode())
 
 
 def _longest_of(kind: str, node: Mapping[str, Any]) -> int:
     match kind:
         case "string":
-            return int(node["maxLength"]) + 2
+            return _BYTES_PER_CHAR * int(node["maxLength"]) + 2
         case "array":
             if "prefixItems" in node:
                 return 2 + sum(_longest(part) + 2 for part in node["prefixItems"])
             return 2 + int(node["maxItems"]) * (_longest(node["items"]) + 2)
         case "object":
             members = node["properties"].items()
-            return 2 + sum(len(repr(name)) + 4 + _longest(part) for name, part in members)
-        case "integer" | "number":
-            return _NUMBER_CHARS
+            return 2 + sum(_written(name) + 4 + _longest(part) for name, part in members)
+        case "integer":
+            return _INTEGER_BYTES
+        case "number":
+            return _NUMBER_BYTES
         case _:
             return len("false")

@@ -53,7 +53,7 @@ async def test_a_brief_answer_is_bounded_by_the_tokens_that_it_may_have(
     shape = OutputShape({"type": "string"}, brief=True)
     request = planned(model="guided_json", output=shape, show_sampling=True, finish="stop")
     sampling = json.loads(text_of(await answer(language_model, request)))
-    assert sampling["guided_json"] == {"type": "string", "maxLength": 32}
+    assert sampling["guided_json"] == {"type": "string", "maxLength": 8}
 
 
 async def test_what_looks_like_a_tool_call_is_text_where_the_text_has_to_be_json(
