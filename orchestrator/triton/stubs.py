@@ -22,6 +22,8 @@ class StubLedger:
 
     def observe(self, alive: Iterable[Stub]) -> list[Stub]:
         """Takes in what runs; returns the instances that ran before and do not now."""
+        # While a model loads, a process under the model's own name completes its configuration.
+        alive = [stub for stub in alive if stub.instance != stub.model]
         for stub in alive:
             self.known[stub.instance] = stub
             self.missed.pop(stub.instance, None)

@@ -40,6 +40,13 @@ def test_the_process_of_an_unloaded_model_is_forgotten() -> None:
     assert ledger.observe([]) == []
 
 
+def test_the_process_that_completes_a_configuration_may_end() -> None:
+    ledger = StubLedger()
+    ledger.observe([FIRST, Stub(20, "embed", "embed", "e")])
+    for _ in range(3):
+        assert ledger.confirm(ledger.observe([FIRST]), {"embed"}) == []
+
+
 def test_tries_that_follow_each_other_wait_longer_up_to_a_bound() -> None:
     backoff, now, delays = Backoff(first_s=1, most_s=5, calm_s=60), 100.0, []
     for _ in range(6):
