@@ -78,7 +78,7 @@ def test_a_file_of_one_s_own_is_trained_on_reported_and_written(tmp_path: Path) 
 
 def test_the_committed_heads_know_requests_they_were_not_trained_on() -> None:
     requests = load_requests(DATA)
-    for split, floor in ((HELD_OUT, 0.75), (NEW_PHRASING, 0.70)):
+    for split, floor in ((HELD_OUT, 0.80), (NEW_PHRASING, 0.70)):
         part = [request for request in requests if request.split == split]
         embeddings = embed([request.text for request in part], REPOSITORY / "embedder" / "1")
         for name in HEADS:
