@@ -5,7 +5,7 @@ from __future__ import annotations
 from orchestrator.added_models.errors import ModelError
 from orchestrator.added_models.facts import shows_tools, tool_format
 from orchestrator.added_models.source import Say
-from orchestrator.domain.catalogue import Capability, ModelEntry, Provider, ToolCallFormat
+from orchestrator.domain.catalogue import Capability, ModelEntry, ToolCallFormat
 from orchestrator.tool_calls import FORMATS
 
 _DEFAULT_CONTEXT_TOKENS = 8192
@@ -46,7 +46,6 @@ def make_entry(
         say("no --like: its quality is unknown, so only agents that name it are given it")
     return ModelEntry(
         name=name,
-        provider=Provider.TRITON,
         capabilities=frozenset(capabilities),
         context_tokens=context,
         max_new_tokens=min(context, like.max_new_tokens if like else _DEFAULT_NEW_TOKENS),

@@ -15,11 +15,25 @@ class Preference(StrEnum):
     BEST = "best"
 
 
+class PolicyWeights(Value):
+    """What a candidate's estimated quality, cost and latency count for; one is above 0."""
+
+    quality: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    cost: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    latency: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+
+
 class ModelPolicy(Value):
-    """Which model answers. No `models` means every model of the catalogue."""
+    """Which model answers. No `models` means every model of the catalogue.
+
+    `weights` stand instead of the preference. With `cascade` a cheaper model may be asked
+    first where the estimate is uncertain; its answer is checked before anybody sees it.
+    """
 
     preference: Preference = Preference.CHEAPEST_THAT_CAN
     models: tuple[str, ...] = ()
+    weights: PolicyWeights | None = None
+    cascade: bool = False
 
 
 class Sampling(Value):

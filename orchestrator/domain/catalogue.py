@@ -8,11 +8,10 @@ from enum import StrEnum
 from pydantic import Field
 
 from orchestrator.domain.base import Value
-from orchestrator.domain.runs import Usage
+from orchestrator.domain.runs import CallOutcome, ModelCall, Usage
 
-
-class Provider(StrEnum):
-    TRITON = "triton"
+TRITON = "triton"
+"""The provider of a model that Triton serves; others are named in the settings."""
 
 
 class Capability(StrEnum):
@@ -41,18 +40,27 @@ class ToolCallFormat(StrEnum):
 class ModelEntry(Value):
     """One model. Prices are in millionths of the currency per million tokens.
 
+    `provider` is `triton` or a name of the settings' `[providers]`. `cached_input_price` is that
+    of prompt tokens which the provider has read before; None: as others. `max_in_flight` bounds
+    a process's requests; 0: no bound. `ttft_ms` and `tpot_ms` (to the first token, and for each
+    further one) are what to expect before anything was measured.
+
     `quality` is the probability that it does a task of that complexity well, by
     label of the complexity classifier; a label that is missing counts as 0.
     """
 
     name: str
-    provider: Provider = Provider.TRITON
+    provider: str = TRITON
     model: str = ""  # the provider's name for it; empty: the same name
     capabilities: frozenset[Capability] = frozenset({Capability.CHAT, Capability.TOOLS})
     context_tokens: int = Field(default=1024, ge=1)
     max_new_tokens: int = Field(default=256, ge=1)
     input_price: int = Field(default=0, ge=0)
+    cached_input_price: int | None = Field(default=None, ge=0)
     output_price: int = Field(default=0, ge=0)
+    max_in_flight: int = Field(default=0, ge=0)
+    ttft_ms: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    tpot_ms: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     quality: Mapping[str, float] = Field(default_factory=dict)
     tool_format: ToolCallFormat = ToolCallFormat.HERMES
     structured_format: StructuredFormat = StructuredFormat.STRUCTURED_OUTPUTS
@@ -67,11 +75,32 @@ class ModelEntry(Value):
 
     def cost_micros(self, usage: Usage) -> int:
         """The price of these tokens, rounded up to a whole micro-unit."""
-        total = usage.prompt_tokens * self.input_price + usage.completion_tokens * self.output_price
+        cached = min(usage.cached_prompt_tokens, usage.prompt_tokens)
+        total = (
+            (usage.prompt_tokens - cached) * self.input_price
+            + cached * self.cached_read_price
+            + usage.completion_tokens * self.output_price
+        )
         return -(-total // 1_000_000)
 
     def priced(self, usage: Usage) -> Usage:
         return usage.model_copy(update={"cost_micros": self.cost_micros(usage)})
+
+    def call(self, usage: Usage, outcome: CallOutcome = CallOutcome.USED) -> ModelCall:
+        """The call that took so much, priced; a cached answer costs nothing."""
+        free = outcome is CallOutcome.CACHED
+        return ModelCall(
+            model=self.name,
+            outcome=outcome,
+            usage=usage.model_copy(update={"cost_micros": 0}) if free else self.priced(usage),
+            input_price=self.input_price,
+            cached_input_price=self.cached_read_price,
+            output_price=self.output_price,
+        )
+
+    @property
+    def cached_read_price(self) -> int:
+        return self.input_price if self.cached_input_price is None else self.cached_input_price
 
 
 Catalogue = Mapping[str, ModelEntry]

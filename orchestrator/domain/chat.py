@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.domain.agents import Sampling
 from orchestrator.domain.allowance import UNLIMITED, Allowance
+from orchestrator.domain.events import AnswerCached
 from orchestrator.domain.messages import Message, ToolCall
 from orchestrator.domain.output_schema import OutputShape
 from orchestrator.domain.runs import Usage
@@ -37,7 +38,9 @@ class ChatRequest:
     The answer, with its prompt, stays within `allowance`. With `output` its text is to be
     JSON of that shape: no tool calls are read from it, and an engine that can is held to it.
 
-    Who answers writes into `meter`, from when the model is asked on.
+    Who answers writes into `meter`, from when the model is asked on. `tenant` bounds what may
+    be shared with other requests; requests of one `session_id` go to one replica where that
+    serves its prefix cache. With `confidence` the model is asked how sure it was.
     """
 
     model: str
@@ -46,6 +49,9 @@ class ChatRequest:
     sampling: Sampling = Sampling()
     allowance: Allowance = UNLIMITED
     output: OutputShape | None = None
+    tenant: str = ""
+    session_id: str = ""
+    confidence: bool = False
     meter: Meter = field(default_factory=Meter, compare=False, repr=False)
 
 
@@ -71,13 +77,19 @@ class ToolCallChunk:
 
 @dataclass(frozen=True, slots=True)
 class ChatFinished:
-    """The last chunk. Times are in milliseconds of the caller's monotonic clock."""
+    """The last chunk. Times are in milliseconds of the caller's monotonic clock.
+
+    `confidence` is the mean probability of the answer's tokens, None where it was not asked
+    for or the provider does not tell. `cached` says that no model was asked.
+    """
 
     reason: FinishReason
     usage: Usage  # tokens only; the cost is the catalogue's business
     prompt_ms: float = 0.0
     ttft_ms: float = 0.0
     inference_ms: float = 0.0
+    confidence: float | None = None
+    cached: AnswerCached | None = None
 
 
 ChatChunk = TextChunk | ToolCallChunk | ChatFinished

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from orchestrator.domain.agents import ModelPolicy
 from orchestrator.domain.base import Value
 from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.messages import ToolCall
@@ -25,6 +27,12 @@ class Candidate(Value):
     quality: float = 0.0
     cost_micros: int = 0
     excluded: str = ""
+    ttft_ms: float = 0.0
+    tpot_ms: float = 0.0
+    latency_ms: float = 0.0
+    in_flight: int = 0
+    waiting: int | None = None  # in the engine's own queue; None: not known
+    score: float = 0.0
 
 
 class RouteDecided(Value):
@@ -35,6 +43,12 @@ class RouteDecided(Value):
     complexity: Mapping[str, float] = Field(default_factory=dict)
     risk: Mapping[str, float] = Field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
+    policy: ModelPolicy = ModelPolicy()
+    prompt_tokens: int = 0
+    new_tokens: int = 0
+    capabilities: tuple[str, ...] = ()
+    escalate_to: str = ""  # asked next when the answer of `model` fails its check
+    route_ms: float = 0.0
 
 
 class TextDelta(Value):
@@ -72,6 +86,38 @@ class SubRunStarted(Value):
     agent: str
 
 
+class AnswerChecked(Value):
+    """An answer was looked at before anybody saw it. `confidence` is the mean probability of
+    its tokens by the model itself; None: not known.
+    """
+
+    kind: Literal["answer_checked"] = "answer_checked"
+    model: str
+    passed: bool
+    reason: str = ""
+    confidence: float | None = None
+    escalated_to: str = ""
+
+
+class CacheHit(StrEnum):
+    """EXACT: the same request was answered before. SHARED: it was being answered just then.
+    SEMANTIC: one that means the same was answered before.
+    """
+
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    SHARED = "shared"
+
+
+class AnswerCached(Value):
+    """The step's answer is one that was given before. `similarity` is of SEMANTIC."""
+
+    kind: Literal["answer_cached"] = "answer_cached"
+    model: str
+    hit: CacheHit
+    similarity: float = 0.0
+
+
 class Interrupted(Value):
     """The run waits for somebody outside, `ttl_ms` from the event's time on."""
 
@@ -99,6 +145,8 @@ Payload = Annotated[
     | ToolCallFinished
     | StepRestarted
     | SubRunStarted
+    | AnswerChecked
+    | AnswerCached
     | Interrupted
     | Finished,
     Field(discriminator="kind"),

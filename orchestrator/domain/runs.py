@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from functools import reduce
+from operator import add
 
 from pydantic import Field
 
@@ -40,6 +42,7 @@ class Usage(Value):
     completion_tokens: int = 0
     cost_micros: int = 0
     tool_calls: int = 0
+    cached_prompt_tokens: int = 0  # of prompt_tokens
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -47,11 +50,40 @@ class Usage(Value):
             completion_tokens=self.completion_tokens + other.completion_tokens,
             cost_micros=self.cost_micros + other.cost_micros,
             tool_calls=self.tool_calls + other.tool_calls,
+            cached_prompt_tokens=self.cached_prompt_tokens + other.cached_prompt_tokens,
         )
 
     @property
     def tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
+
+
+class CallOutcome(StrEnum):
+    """USED: its answer is the step's. REJECTED: it did not pass a check. CUT_SHORT: it was
+    stopped, or failed after it had begun. CACHED: an earlier answer was given, for nothing.
+    """
+
+    USED = "used"
+    REJECTED = "rejected"
+    CUT_SHORT = "cut_short"
+    CACHED = "cached"
+
+
+class ModelCall(Value):
+    """One call of a model, with its cost, at the prices of that moment: in millionths of the
+    currency per million tokens.
+    """
+
+    model: str
+    outcome: CallOutcome = CallOutcome.USED
+    usage: Usage = Usage()
+    input_price: int = 0
+    cached_input_price: int = 0
+    output_price: int = 0
+
+
+def usage_of(calls: Iterable[ModelCall]) -> Usage:
+    return reduce(add, (call.usage for call in calls), Usage())
 
 
 class RunError(Value):
@@ -90,11 +122,15 @@ class StepRecord(Value):
     attempt: int
     model: str
     finish_reason: str
-    usage: Usage = Usage()
+    calls: tuple[ModelCall, ...] = ()
     route_ms: float = 0.0
     prompt_ms: float = 0.0
     ttft_ms: float = 0.0
     inference_ms: float = 0.0
+
+    @property
+    def usage(self) -> Usage:
+        return usage_of(self.calls)
 
 
 class Run(Value):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from orchestrator.domain.errors import FleetError
 from orchestrator.domain.events import StepRestarted
 from orchestrator.domain.machine import CancelRequested, Failed
-from orchestrator.domain.runs import RunError, Usage
+from orchestrator.domain.runs import ModelCall, RunError
 from orchestrator.domain.work import Claim, Lease, WorkKind
 from orchestrator.execution.cancels import CancelListener
 from orchestrator.execution.commit import commit
@@ -221,7 +221,7 @@ class ClaimLoop:
             return self._failed(job.claim, RuntimeError("cancelled from within"))
         raise asyncio.CancelledError from stopped
 
-    def _too_late(self, claim: Claim, taken: Usage = Usage()) -> Decision:
+    def _too_late(self, claim: Claim, taken: tuple[ModelCall, ...] = ()) -> Decision:
         run = claim.run
         limit_s = run.timeout_ms / 1000 or self._settings.run_timeout_s
         return Failed(
@@ -307,8 +307,8 @@ def _tasks(jobs: Jobs) -> set[asyncio.Task[None]]:
     return {job.task for job in jobs if job.task is not None}
 
 
-def _taken(stopped: BaseException) -> Usage:
-    return stopped.usage if isinstance(stopped, CutShort) else Usage()
+def _taken(stopped: BaseException) -> tuple[ModelCall, ...]:
+    return stopped.calls if isinstance(stopped, CutShort) else ()
 
 
 def _where(error: BaseException) -> str:

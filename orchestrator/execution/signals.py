@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.domain.runs import Usage
+from orchestrator.domain.runs import ModelCall, usage_of
 
 
 class NotRepeatable(Exception):
@@ -16,6 +16,6 @@ class NotRepeatable(Exception):
 class CutShort(Exception):
     """The work was cut off after it had taken so much. Raised instead of CancelledError."""
 
-    def __init__(self, usage: Usage) -> None:
-        super().__init__(f"{usage.tokens} tokens")
-        self.usage = usage
+    def __init__(self, calls: tuple[ModelCall, ...]) -> None:
+        super().__init__(f"{usage_of(calls).tokens} tokens")
+        self.calls = calls

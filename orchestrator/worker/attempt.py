@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import reduce
-from operator import add
-
 from orchestrator.domain.agents import Agent
 from orchestrator.domain.allowance import Allowance, left_of
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatRequest, MalformedToolCall, Meter, ToolSchema
 from orchestrator.domain.errors import InvalidInput
 from orchestrator.domain.messages import Message
-from orchestrator.domain.runs import Usage
+from orchestrator.domain.runs import ModelCall, Usage, usage_of
 from orchestrator.domain.work import Claim
 from orchestrator.worker.context import excess_chars, fit
 from orchestrator.worker.malformed import REASON as MALFORMED
@@ -54,6 +50,8 @@ class Attempt:
             sampling=self.agent.spec.sampling,
             allowance=self._allowance(entry),
             output=turn.output,
+            tenant=self.claim.run.tenant,
+            session_id=self.claim.run.session_id,
         )
         self._asked.append((entry, request.meter))
         return request
@@ -63,13 +61,13 @@ class Attempt:
         self._asked.pop()
 
     @property
-    def taken(self) -> Iterator[tuple[str, Usage]]:
-        """The model of each answer and what it took, also of the one that is on its way."""
-        return ((entry.name, entry.priced(meter.usage)) for entry, meter in self._asked)
+    def calls(self) -> tuple[ModelCall, ...]:
+        """What each answer took, also the one that is on its way."""
+        return tuple(entry.call(meter.usage) for entry, meter in self._asked)
 
     @property
     def spent(self) -> Usage:
-        return reduce(add, (usage for _, usage in self.taken), Usage())
+        return usage_of(self.calls)
 
     def _allowance(self, entry: ModelEntry) -> Allowance:
         run = self.claim.run

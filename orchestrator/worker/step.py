@@ -12,7 +12,7 @@ from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatFinished
 from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.machine import Failed, InferenceFinished
-from orchestrator.domain.runs import RunError, StepRecord, Usage
+from orchestrator.domain.runs import ModelCall, RunError, StepRecord
 from orchestrator.domain.work import Claim
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
@@ -79,7 +79,7 @@ class StepHandler:
             await self._until_ended(attempt, emitter)
         except asyncio.CancelledError:
             self._count(attempt)
-            raise CutShort(attempt.spent) from None
+            raise CutShort(attempt.calls) from None
         finally:
             await emitter.close()
 
@@ -96,13 +96,13 @@ class StepHandler:
             error = RunError(reason=failed.reason, message=failed.message)
         else:
             return
-        failure = Failed(error, attempt.spent)
+        failure = Failed(error, attempt.calls)
         await commit(self._runs, attempt.claim, failure, emitted=await emitter.rest())
         self._count(attempt)
 
     def _count(self, attempt: Attempt) -> None:
-        for model, usage in attempt.taken:
-            self._metrics.used(model, usage)
+        for call in attempt.calls:
+            self._metrics.used(call.model, call.usage)
 
     async def _until_answered(self, attempt: Attempt, emitter: Emitter) -> None:
         give_up = time.monotonic() + self._settings.patience_s
@@ -129,7 +129,7 @@ class StepHandler:
         except Unavailable:
             self._choice.shun(entry.name)
             raise
-        record = _record(claim, entry, answer.finished, attempt.spent, route_ms)
+        record = _record(claim, entry, answer.finished, attempt.calls, route_ms)
         finished = InferenceFinished(
             answer.text,
             answer.calls,
@@ -143,14 +143,18 @@ class StepHandler:
 
 
 def _record(
-    claim: Claim, entry: ModelEntry, finished: ChatFinished, spent: Usage, route_ms: float
+    claim: Claim,
+    entry: ModelEntry,
+    finished: ChatFinished,
+    calls: tuple[ModelCall, ...],
+    route_ms: float,
 ) -> StepRecord:
     return StepRecord(
         step=claim.lease.item.step,
         attempt=claim.lease.attempt,
         model=entry.name,
         finish_reason=finished.reason.value,
-        usage=spent,
+        calls=calls,
         route_ms=route_ms,
         prompt_ms=finished.prompt_ms,
         ttft_ms=finished.ttft_ms,

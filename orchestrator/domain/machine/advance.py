@@ -20,7 +20,7 @@ from orchestrator.domain.machine.inputs import (
 )
 from orchestrator.domain.machine.transition import Transition, calling, reasoning
 from orchestrator.domain.messages import Message, Role
-from orchestrator.domain.runs import PendingCall, Run, RunState
+from orchestrator.domain.runs import PendingCall, Run, RunState, usage_of
 from orchestrator.domain.work import WorkItem
 
 
@@ -53,14 +53,15 @@ def advance(run: Run, event: Event) -> Transition:
             return calls.interrupt_expired(run, event)
         case Failed():
             return finish(
-                charged(run, event.usage),
+                charged(run, usage_of(event.calls)),
                 RunState.FAILED,
                 error=event.error,
-                charge=event.usage,
+                calls=event.calls,
                 dead_letter=event.dead_letter,
             )
         case CancelRequested():
-            return finish(charged(run, event.usage), RunState.CANCELLED, charge=event.usage)
+            spent = usage_of(event.calls)
+            return finish(charged(run, spent), RunState.CANCELLED, calls=event.calls)
 
 
 def _submitted(run: Run) -> Transition:
@@ -86,12 +87,12 @@ def _inference_finished(run: Run, event: InferenceFinished) -> Transition:
             result=event.text,
             messages=(message,),
             record=event.record,
-            charge=event.record.usage,
+            calls=event.record.calls,
         )
     over = exceeded(run)
     if over is not None:
         return finish(
-            run, RunState.FAILED, error=over, record=event.record, charge=event.record.usage
+            run, RunState.FAILED, error=over, record=event.record, calls=event.record.calls
         )
     return _calls_opened(run, event, message)
 
@@ -115,4 +116,5 @@ def _calls_opened(run: Run, event: InferenceFinished, message: Message) -> Trans
         enqueue=tuple(items),
         record=event.record,
         charge=event.record.usage.tokens,
+        calls=event.record.calls,
     )

@@ -5,7 +5,15 @@ from __future__ import annotations
 from orchestrator.domain.events import Finished
 from orchestrator.domain.machine.transition import Transition
 from orchestrator.domain.messages import Message, Role
-from orchestrator.domain.runs import Run, RunError, RunState, StepRecord, Usage
+from orchestrator.domain.runs import (
+    ModelCall,
+    Run,
+    RunError,
+    RunState,
+    StepRecord,
+    Usage,
+    usage_of,
+)
 
 _UNANSWERED = '{"error": "the run ended before the tool answered"}'
 
@@ -18,7 +26,7 @@ def finish(
     error: RunError | None = None,
     messages: tuple[Message, ...] = (),
     record: StepRecord | None = None,
-    charge: Usage | None = None,
+    calls: tuple[ModelCall, ...] = (),
     dead_letter: bool = False,
 ) -> Transition:
     """Ends the run; calls that are open get an answer in the session, as models insist on one."""
@@ -29,7 +37,8 @@ def finish(
         events=(Finished(state=state, result=result, error=error, usage=ended.usage),),
         messages=(*unanswered, *messages),
         record=record,
-        charge=charge.tokens if charge else 0,
+        charge=usage_of(calls).tokens,
+        calls=calls,
         dead_letter=dead_letter,
         cascade=tuple(p.child_run_id for p in run.pending if p.child_run_id and p.content is None),
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.domain.interrupts import Answer, InterruptKind
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.runs import RunError, StepRecord, Usage
+from orchestrator.domain.runs import ModelCall, RunError, StepRecord, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +82,20 @@ class InterruptExpired:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The run can't go on. `dead_letter`: for operators to look at, and to try again."""
+    """The run can't go on. `calls` are those of the step that failed. `dead_letter`: for
+    operators to look at, and to try again.
+    """
 
     error: RunError
-    usage: Usage = Usage()
+    calls: tuple[ModelCall, ...] = ()
     dead_letter: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """The caller no longer wants the run. `usage` is what the step took that it stopped."""
+    """The caller no longer wants the run. `calls` are those of the step that it stopped."""
 
-    usage: Usage = Usage()
+    calls: tuple[ModelCall, ...] = ()
 
 
 Event = (

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 from orchestrator.domain.events import Payload
 from orchestrator.domain.messages import Message, ToolCall
-from orchestrator.domain.runs import Run, StepRecord
+from orchestrator.domain.runs import ModelCall, Run, StepRecord
 from orchestrator.domain.work import WorkItem, WorkKind
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
     """`run` is the new state, `events` what watchers see, `messages` what the session gains,
-    `record` the step's result, `charge` the tokens the tenant is charged in the fair queue.
+    `record` the step's result, `charge` the tokens the tenant is charged in the fair queue,
+    `calls` what goes into the ledger.
 
     `enqueue` is the work that follows; an item that is there already, in whatever state,
     is replaced, and `drop` names those that go: a lease on one is lost. With `parked_on`
@@ -31,6 +32,7 @@ class Transition:
     drop: tuple[str, ...] = ()
     record: StepRecord | None = None
     charge: int = 0
+    calls: tuple[ModelCall, ...] = ()
     parked_on: str = ""
     session_agent: str = ""
     dead_letter: bool = False

@@ -11,12 +11,20 @@ from orchestrator.api.inference import ModelStatus
 from orchestrator.api.runs import RunDetails
 from orchestrator.api.watching import Watched
 from orchestrator.domain import events
-from orchestrator.domain.agents import Agent, AgentSpec, Budget
+from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy
 from orchestrator.domain.chat import ChatChunk, ChatFinished, TextChunk, ToolCallChunk
 from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.messages import Message, ToolCall
 from orchestrator.domain.routing import Classification
-from orchestrator.domain.runs import PendingCall, Run, RunError, RunState, StepRecord, Usage
+from orchestrator.domain.runs import (
+    ModelCall,
+    PendingCall,
+    Run,
+    RunError,
+    RunState,
+    StepRecord,
+    Usage,
+)
 from orchestrator.domain.sessions import Session
 from orchestrator.domain.snapshot import Snapshot
 from orchestrator.domain.work import DeadLetter
@@ -47,17 +55,22 @@ def agent_spec_message(spec: AgentSpec) -> agents_pb2.AgentSpec:
         approvals=spec.approvals,
         agents=spec.agents,
         handovers=spec.handovers,
-        policy=agents_pb2.ModelPolicy(
-            preference=agents_pb2.ModelPolicy.Preference.Value(
-                f"PREFERENCE_{spec.policy.preference.name}"
-            ),
-            models=spec.policy.models,
-        ),
+        policy=policy_message(spec.policy),
         sampling=agents_pb2.Sampling(**spec.sampling.model_dump(exclude_none=True)),
         budget=budget_message(spec.budget),
         timeout=duration(spec.timeout_ms),
         interrupt_timeout=duration(spec.interrupt_timeout_ms),
         output_schema_json=spec.output_schema_json,
+    )
+
+
+def policy_message(policy: ModelPolicy) -> agents_pb2.ModelPolicy:
+    weights = policy.weights
+    return agents_pb2.ModelPolicy(
+        preference=agents_pb2.ModelPolicy.Preference.Value(f"PREFERENCE_{policy.preference.name}"),
+        models=policy.models,
+        weights=agents_pb2.PolicyWeights(**weights.model_dump()) if weights else None,
+        cascade=policy.cascade,
     )
 
 
@@ -160,6 +173,18 @@ def _step(record: StepRecord) -> runs_pb2.StepRecord:
         prompt_ms=record.prompt_ms,
         time_to_first_token_ms=record.ttft_ms,
         inference_ms=record.inference_ms,
+        calls=map(model_call_message, record.calls),
+    )
+
+
+def model_call_message(call: ModelCall) -> runs_pb2.ModelCall:
+    return runs_pb2.ModelCall(
+        model=call.model,
+        outcome=runs_pb2.ModelCall.Outcome.Value(f"OUTCOME_{call.outcome.name}"),
+        usage=usage_message(call.usage),
+        input_micros_per_million_tokens=call.input_price,
+        cached_input_micros_per_million_tokens=call.cached_input_price,
+        output_micros_per_million_tokens=call.output_price,
     )
 
 
@@ -201,6 +226,8 @@ _PayloadMessage = (
     | runs_pb2.ToolCallFinished
     | runs_pb2.StepRestarted
     | runs_pb2.SubRunStarted
+    | runs_pb2.AnswerChecked
+    | runs_pb2.AnswerCached
     | runs_pb2.Interrupted
     | runs_pb2.Finished
 )
@@ -222,6 +249,10 @@ def _payload(payload: events.Payload, time_ms: int) -> _PayloadMessage:
             return runs_pb2.StepRestarted(reason=payload.reason)
         case events.SubRunStarted():
             return runs_pb2.SubRunStarted(**payload.model_dump(exclude={"kind"}))
+        case events.AnswerChecked():
+            return runs_pb2.AnswerChecked(**payload.model_dump(exclude={"kind"}))
+        case events.AnswerCached():
+            return cached_message(payload)
         case events.Interrupted():
             return runs_pb2.Interrupted(
                 interrupt_id=payload.interrupt_id,
@@ -247,6 +278,20 @@ def route_message(decision: events.RouteDecided) -> runs_pb2.RouteDecided:
         complexity=decision.complexity,
         risk=decision.risk,
         candidates=[runs_pb2.Candidate(**c.model_dump()) for c in decision.candidates],
+        policy=policy_message(decision.policy),
+        prompt_tokens=decision.prompt_tokens,
+        new_tokens=decision.new_tokens,
+        capabilities=decision.capabilities,
+        escalate_to=decision.escalate_to,
+        route_ms=decision.route_ms,
+    )
+
+
+def cached_message(cached: events.AnswerCached) -> runs_pb2.AnswerCached:
+    return runs_pb2.AnswerCached(
+        model=cached.model,
+        kind=runs_pb2.AnswerCached.Kind.Value(f"KIND_{cached.hit.name}"),
+        similarity=cached.similarity,
     )
 
 
@@ -254,12 +299,13 @@ def model_message(status: ModelStatus) -> inference_pb2.ModelStatus:
     entry = status.entry
     return inference_pb2.ModelStatus(
         name=entry.name,
-        provider=entry.provider.value,
+        provider=entry.provider,
         ready=status.ready,
         capabilities=sorted(c.value for c in entry.capabilities),
         context_tokens=entry.context_tokens,
         input_micros_per_million_tokens=entry.input_price,
         output_micros_per_million_tokens=entry.output_price,
+        cached_input_micros_per_million_tokens=entry.cached_read_price,
     )
 
 

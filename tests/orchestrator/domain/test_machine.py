@@ -17,16 +17,17 @@ from orchestrator.domain.machine import (
     advance,
 )
 from orchestrator.domain.messages import Role, ToolCall
-from orchestrator.domain.runs import Run, RunError, RunState, StepRecord, Usage
+from orchestrator.domain.runs import ModelCall, Run, RunError, RunState, StepRecord, Usage
 from orchestrator.domain.work import WorkKind
 
 RUN = Run(run_id="run_00_a", tenant="acme", session_id="ses_00_a", agent="assistant@1", input="hi")
 USAGE = Usage(prompt_tokens=10, completion_tokens=5, cost_micros=3)
+CALL = ModelCall(model="m", usage=USAGE)
 CALLS = tuple(ToolCall(call_id=f"c{i}", name="calculator", arguments_json="{}") for i in range(3))
 
 
 def record(run: Run) -> StepRecord:
-    return StepRecord(step=run.step, attempt=1, model="m", finish_reason="stop", usage=USAGE)
+    return StepRecord(step=run.step, attempt=1, model="m", finish_reason="stop", calls=(CALL,))
 
 
 def answer(run: Run, text: str = "", calls: tuple[ToolCall, ...] = ()) -> Transition:
@@ -96,7 +97,7 @@ def test_a_cancelled_run_still_answers_its_open_calls_in_the_session() -> None:
 
 
 def test_a_failure_says_why_and_keeps_what_was_used() -> None:
-    moved = advance(RUN, Failed(RunError(reason="MODEL_UNAVAILABLE", message="down"), USAGE))
+    moved = advance(RUN, Failed(RunError(reason="MODEL_UNAVAILABLE", message="down"), (CALL,)))
     assert moved.run.error == RunError(reason="MODEL_UNAVAILABLE", message="down")
     assert moved.run.usage == USAGE
 

@@ -36,7 +36,15 @@ from orchestrator.domain.machine import (
     advance,
 )
 from orchestrator.domain.messages import Message, Role, ToolCall
-from orchestrator.domain.runs import PendingCall, Run, RunError, RunState, StepRecord, Usage
+from orchestrator.domain.runs import (
+    ModelCall,
+    PendingCall,
+    Run,
+    RunError,
+    RunState,
+    StepRecord,
+    Usage,
+)
 from orchestrator.domain.work import WorkItem, WorkKind
 
 T = TypeVar("T")
@@ -145,7 +153,7 @@ class Play:
                 attempt=1,
                 model="m",
                 finish_reason="stop",
-                usage=self.some(usages),
+                calls=(ModelCall(model="m", usage=self.some(usages)),),
             ),
             gates={call_id: self.pick(list(InterruptKind)) for call_id in gated},
             interrupt_ttl_ms=self.some(ttls),

@@ -23,7 +23,7 @@ from orchestrator.domain.machine import (
     advance,
 )
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.runs import BusyPolicy, Parent, Run, RunError, StepRecord, Usage
+from orchestrator.domain.runs import BusyPolicy, ModelCall, Parent, Run, RunError, StepRecord, Usage
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import State, Versioned
 
@@ -135,7 +135,7 @@ def _inferred(
         attempt=claim.lease.attempt,
         model="llm_small",
         finish_reason="tool_calls" if calls else "stop",
-        usage=Usage(prompt_tokens=tokens),
+        calls=(ModelCall(model="llm_small", usage=Usage(prompt_tokens=tokens)),),
     )
     event = InferenceFinished(
         text=text, tool_calls=calls, record=record, gates=gates or {}, interrupt_ttl_ms=ttl_ms

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66leet/v1/agents.proto\x12\x08\x66leet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12!\n\x04spec\x18\x03 \x01(\x0b\x32\x13.fleet.v1.AgentSpec\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x03\n\tAgentSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x15\n\rsystem_prompt\x18\x02 \x01(\t\x12\r\n\x05tools\x18\x03 \x03(\t\x12%\n\x06policy\x18\x04 \x01(\x0b\x32\x15.fleet.v1.ModelPolicy\x12$\n\x08sampling\x18\x05 \x01(\x0b\x32\x12.fleet.v1.Sampling\x12 \n\x06\x62udget\x18\x06 \x01(\x0b\x32\x10.fleet.v1.Budget\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x0c\x63lient_tools\x18\x08 \x03(\x0b\x32\x14.fleet.v1.ClientTool\x12\x11\n\tapprovals\x18\t \x03(\t\x12\x0e\n\x06\x61gents\x18\n \x03(\t\x12\x11\n\thandovers\x18\x0b \x03(\t\x12\x34\n\x11interrupt_timeout\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12output_schema_json\x18\r \x01(\t\"H\n\nClientTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"\xcc\x01\n\x0bModelPolicy\x12\x34\n\npreference\x18\x01 \x01(\x0e\x32 .fleet.v1.ModelPolicy.Preference\x12\x0e\n\x06models\x18\x02 \x03(\t\"w\n\nPreference\x12\x1a\n\x16PREFERENCE_UNSPECIFIED\x10\x00\x12 \n\x1cPREFERENCE_CHEAPEST_THAT_CAN\x10\x01\x12\x16\n\x12PREFERENCE_FASTEST\x10\x02\x12\x13\n\x0fPREFERENCE_BEST\x10\x03\"{\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x01\x12\x12\n\nmax_tokens\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x01\x88\x01\x01\x42\x08\n\x06_top_pB\x07\n\x05_seed\"H\n\x06\x42udget\x12\x11\n\tmax_steps\x18\x01 \x01(\r\x12\x12\n\nmax_tokens\x18\x02 \x01(\x04\x12\x17\n\x0fmax_cost_micros\x18\x03 \x01(\x04\"B\n\x0fPutAgentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04spec\x18\x02 \x01(\x0b\x32\x13.fleet.v1.AgentSpec\"\x1f\n\x0fGetAgentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"N\n\x12ListAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.fleet.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc7\x01\n\x0c\x41gentService\x12\x36\n\x08PutAgent\x12\x19.fleet.v1.PutAgentRequest\x1a\x0f.fleet.v1.Agent\x12\x36\n\x08GetAgent\x12\x19.fleet.v1.GetAgentRequest\x1a\x0f.fleet.v1.Agent\x12G\n\nListAgents\x12\x1b.fleet.v1.ListAgentsRequest\x1a\x1c.fleet.v1.ListAgentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15\x66leet/v1/agents.proto\x12\x08\x66leet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n\x05\x41gent\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12!\n\x04spec\x18\x03 \x01(\x0b\x32\x13.fleet.v1.AgentSpec\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x03\n\tAgentSpec\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x15\n\rsystem_prompt\x18\x02 \x01(\t\x12\r\n\x05tools\x18\x03 \x03(\t\x12%\n\x06policy\x18\x04 \x01(\x0b\x32\x15.fleet.v1.ModelPolicy\x12$\n\x08sampling\x18\x05 \x01(\x0b\x32\x12.fleet.v1.Sampling\x12 \n\x06\x62udget\x18\x06 \x01(\x0b\x32\x10.fleet.v1.Budget\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x0c\x63lient_tools\x18\x08 \x03(\x0b\x32\x14.fleet.v1.ClientTool\x12\x11\n\tapprovals\x18\t \x03(\t\x12\x0e\n\x06\x61gents\x18\n \x03(\t\x12\x11\n\thandovers\x18\x0b \x03(\t\x12\x34\n\x11interrupt_timeout\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1a\n\x12output_schema_json\x18\r \x01(\t\"H\n\nClientTool\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\"?\n\rPolicyWeights\x12\x0f\n\x07quality\x18\x01 \x01(\x01\x12\x0c\n\x04\x63ost\x18\x02 \x01(\x01\x12\x0f\n\x07latency\x18\x03 \x01(\x01\"\x87\x02\n\x0bModelPolicy\x12\x34\n\npreference\x18\x01 \x01(\x0e\x32 .fleet.v1.ModelPolicy.Preference\x12\x0e\n\x06models\x18\x02 \x03(\t\x12(\n\x07weights\x18\x03 \x01(\x0b\x32\x17.fleet.v1.PolicyWeights\x12\x0f\n\x07\x63\x61scade\x18\x04 \x01(\x08\"w\n\nPreference\x12\x1a\n\x16PREFERENCE_UNSPECIFIED\x10\x00\x12 \n\x1cPREFERENCE_CHEAPEST_THAT_CAN\x10\x01\x12\x16\n\x12PREFERENCE_FASTEST\x10\x02\x12\x13\n\x0fPREFERENCE_BEST\x10\x03\"{\n\x08Sampling\x12\x13\n\x0btemperature\x18\x01 \x01(\x01\x12\x12\n\nmax_tokens\x18\x02 \x01(\r\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0c\n\x04stop\x18\x04 \x03(\t\x12\x11\n\x04seed\x18\x05 \x01(\x04H\x01\x88\x01\x01\x42\x08\n\x06_top_pB\x07\n\x05_seed\"H\n\x06\x42udget\x12\x11\n\tmax_steps\x18\x01 \x01(\r\x12\x12\n\nmax_tokens\x18\x02 \x01(\x04\x12\x17\n\x0fmax_cost_micros\x18\x03 \x01(\x04\"B\n\x0fPutAgentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x04spec\x18\x02 \x01(\x0b\x32\x13.fleet.v1.AgentSpec\"\x1f\n\x0fGetAgentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\":\n\x11ListAgentsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\r\x12\x12\n\npage_token\x18\x02 \x01(\t\"N\n\x12ListAgentsResponse\x12\x1f\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x0f.fleet.v1.Agent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xc7\x01\n\x0c\x41gentService\x12\x36\n\x08PutAgent\x12\x19.fleet.v1.PutAgentRequest\x1a\x0f.fleet.v1.Agent\x12\x36\n\x08GetAgent\x12\x19.fleet.v1.GetAgentRequest\x1a\x0f.fleet.v1.Agent\x12G\n\nListAgents\x12\x1b.fleet.v1.ListAgentsRequest\x1a\x1c.fleet.v1.ListAgentsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,22 +39,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AGENTSPEC']._serialized_end=630
   _globals['_CLIENTTOOL']._serialized_start=632
   _globals['_CLIENTTOOL']._serialized_end=704
-  _globals['_MODELPOLICY']._serialized_start=707
-  _globals['_MODELPOLICY']._serialized_end=911
-  _globals['_MODELPOLICY_PREFERENCE']._serialized_start=792
-  _globals['_MODELPOLICY_PREFERENCE']._serialized_end=911
-  _globals['_SAMPLING']._serialized_start=913
-  _globals['_SAMPLING']._serialized_end=1036
-  _globals['_BUDGET']._serialized_start=1038
-  _globals['_BUDGET']._serialized_end=1110
-  _globals['_PUTAGENTREQUEST']._serialized_start=1112
-  _globals['_PUTAGENTREQUEST']._serialized_end=1178
-  _globals['_GETAGENTREQUEST']._serialized_start=1180
-  _globals['_GETAGENTREQUEST']._serialized_end=1211
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1213
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1271
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1273
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1351
-  _globals['_AGENTSERVICE']._serialized_start=1354
-  _globals['_AGENTSERVICE']._serialized_end=1553
+  _globals['_POLICYWEIGHTS']._serialized_start=706
+  _globals['_POLICYWEIGHTS']._serialized_end=769
+  _globals['_MODELPOLICY']._serialized_start=772
+  _globals['_MODELPOLICY']._serialized_end=1035
+  _globals['_MODELPOLICY_PREFERENCE']._serialized_start=916
+  _globals['_MODELPOLICY_PREFERENCE']._serialized_end=1035
+  _globals['_SAMPLING']._serialized_start=1037
+  _globals['_SAMPLING']._serialized_end=1160
+  _globals['_BUDGET']._serialized_start=1162
+  _globals['_BUDGET']._serialized_end=1234
+  _globals['_PUTAGENTREQUEST']._serialized_start=1236
+  _globals['_PUTAGENTREQUEST']._serialized_end=1302
+  _globals['_GETAGENTREQUEST']._serialized_start=1304
+  _globals['_GETAGENTREQUEST']._serialized_end=1335
+  _globals['_LISTAGENTSREQUEST']._serialized_start=1337
+  _globals['_LISTAGENTSREQUEST']._serialized_end=1395
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=1397
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=1475
+  _globals['_AGENTSERVICE']._serialized_start=1478
+  _globals['_AGENTSERVICE']._serialized_end=1677
 # @@protoc_insertion_point(module_scope)

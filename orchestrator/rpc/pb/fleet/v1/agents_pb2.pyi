@@ -164,6 +164,35 @@ class ClientTool(_message.Message):
 Global___ClientTool: _TypeAlias = ClientTool  # noqa: Y015
 
 @_typing.final
+class PolicyWeights(_message.Message):
+    """What a candidate's estimates count for, each from 0; at least one above 0. Quality is
+    a probability, cost and latency are compared with the dearest and the slowest candidate.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUALITY_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    quality: _builtins.float
+    cost: _builtins.float
+    latency: _builtins.float
+    def __init__(
+        self,
+        *,
+        quality: _builtins.float = ...,
+        cost: _builtins.float = ...,
+        latency: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "latency", b"latency", "quality", b"quality"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PolicyWeights: _TypeAlias = PolicyWeights  # noqa: Y015
+
+@_typing.final
 class ModelPolicy(_message.Message):
     """Which model answers."""
 
@@ -190,20 +219,32 @@ class ModelPolicy(_message.Message):
 
     PREFERENCE_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    CASCADE_FIELD_NUMBER: _builtins.int
     preference: Global___ModelPolicy.Preference.ValueType
+    cascade: _builtins.bool
+    """Where the estimate is uncertain, a cheaper model may be asked first; its answer is
+    checked, and a better one asked when the check fails.
+    """
     @_builtins.property
     def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """empty: every model of the catalogue"""
+
+    @_builtins.property
+    def weights(self) -> Global___PolicyWeights:
+        """instead of a preference"""
 
     def __init__(
         self,
         *,
         preference: Global___ModelPolicy.Preference.ValueType = ...,
         models: _abc.Iterable[_builtins.str] | None = ...,
+        weights: Global___PolicyWeights | None = ...,
+        cascade: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "preference", b"preference"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cascade", b"cascade", "models", b"models", "preference", b"preference", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

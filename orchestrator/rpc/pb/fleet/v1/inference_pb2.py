@@ -27,7 +27,7 @@ from orchestrator.rpc.pb.fleet.v1 import sessions_pb2 as fleet_dot_v1_dot_sessio
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2 as fleet_dot_v1_dot_runs__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66leet/v1/inference.proto\x12\x08\x66leet.v1\x1a\x15\x66leet/v1/agents.proto\x1a\x17\x66leet/v1/sessions.proto\x1a\x13\x66leet/v1/runs.proto\"\x13\n\x11ListModelsRequest\";\n\x12ListModelsResponse\x12%\n\x06models\x18\x01 \x03(\x0b\x32\x15.fleet.v1.ModelStatus\"\xbd\x01\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x05 \x01(\r\x12\'\n\x1finput_micros_per_million_tokens\x18\x06 \x01(\x04\x12(\n output_micros_per_million_tokens\x18\x07 \x01(\x04\"D\n\x0cRouteRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12%\n\x06policy\x18\x02 \x01(\x0b\x32\x15.fleet.v1.ModelPolicy\":\n\rRouteResponse\x12)\n\tdecisions\x18\x01 \x03(\x0b\x32\x16.fleet.v1.RouteDecided\"\x1d\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"8\n\rEmbedResponse\x12\'\n\nembeddings\x18\x01 \x03(\x0b\x32\x13.fleet.v1.Embedding\" \n\x0f\x43lassifyRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"\xbf\x02\n\x0e\x43lassification\x12\x30\n\x04task\x18\x01 \x03(\x0b\x32\".fleet.v1.Classification.TaskEntry\x12<\n\ncomplexity\x18\x02 \x03(\x0b\x32(.fleet.v1.Classification.ComplexityEntry\x12\x30\n\x04risk\x18\x03 \x03(\x0b\x32\".fleet.v1.Classification.RiskEntry\x1a+\n\tTaskEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x43omplexityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a+\n\tRiskEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"E\n\x10\x43lassifyResponse\x12\x31\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32\x18.fleet.v1.Classification\"\x91\x01\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rsystem_prompt\x18\x02 \x01(\t\x12#\n\x08messages\x18\x03 \x03(\x0b\x32\x11.fleet.v1.Message\x12\r\n\x05tools\x18\x04 \x03(\t\x12$\n\x08sampling\x18\x05 \x01(\x0b\x32\x12.fleet.v1.Sampling\"\xaa\x01\n\x10GenerateResponse\x12)\n\ntext_delta\x18\x01 \x01(\x0b\x32\x13.fleet.v1.TextDeltaH\x00\x12\x30\n\ttool_call\x18\x02 \x01(\x0b\x32\x1b.fleet.v1.ToolCallRequestedH\x00\x12.\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1a.fleet.v1.GenerateFinishedH\x00\x42\t\n\x07payload\"I\n\x10GenerateFinished\x12\x15\n\rfinish_reason\x18\x01 \x01(\t\x12\x1e\n\x05usage\x18\x02 \x01(\x0b\x32\x0f.fleet.v1.Usage2\xd7\x02\n\x10InferenceService\x12G\n\nListModels\x12\x1b.fleet.v1.ListModelsRequest\x1a\x1c.fleet.v1.ListModelsResponse\x12\x38\n\x05Route\x12\x16.fleet.v1.RouteRequest\x1a\x17.fleet.v1.RouteResponse\x12\x38\n\x05\x45mbed\x12\x16.fleet.v1.EmbedRequest\x1a\x17.fleet.v1.EmbedResponse\x12\x41\n\x08\x43lassify\x12\x19.fleet.v1.ClassifyRequest\x1a\x1a.fleet.v1.ClassifyResponse\x12\x43\n\x08Generate\x12\x19.fleet.v1.GenerateRequest\x1a\x1a.fleet.v1.GenerateResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66leet/v1/inference.proto\x12\x08\x66leet.v1\x1a\x15\x66leet/v1/agents.proto\x1a\x17\x66leet/v1/sessions.proto\x1a\x13\x66leet/v1/runs.proto\"\x13\n\x11ListModelsRequest\";\n\x12ListModelsResponse\x12%\n\x06models\x18\x01 \x03(\x0b\x32\x15.fleet.v1.ModelStatus\"\xed\x01\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x16\n\x0e\x63ontext_tokens\x18\x05 \x01(\r\x12\'\n\x1finput_micros_per_million_tokens\x18\x06 \x01(\x04\x12(\n output_micros_per_million_tokens\x18\x07 \x01(\x04\x12.\n&cached_input_micros_per_million_tokens\x18\x08 \x01(\x04\"D\n\x0cRouteRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12%\n\x06policy\x18\x02 \x01(\x0b\x32\x15.fleet.v1.ModelPolicy\":\n\rRouteResponse\x12)\n\tdecisions\x18\x01 \x03(\x0b\x32\x16.fleet.v1.RouteDecided\"\x1d\n\x0c\x45mbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"8\n\rEmbedResponse\x12\'\n\nembeddings\x18\x01 \x03(\x0b\x32\x13.fleet.v1.Embedding\" \n\x0f\x43lassifyRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"\xbf\x02\n\x0e\x43lassification\x12\x30\n\x04task\x18\x01 \x03(\x0b\x32\".fleet.v1.Classification.TaskEntry\x12<\n\ncomplexity\x18\x02 \x03(\x0b\x32(.fleet.v1.Classification.ComplexityEntry\x12\x30\n\x04risk\x18\x03 \x03(\x0b\x32\".fleet.v1.Classification.RiskEntry\x1a+\n\tTaskEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a\x31\n\x0f\x43omplexityEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x1a+\n\tRiskEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\"E\n\x10\x43lassifyResponse\x12\x31\n\x0f\x63lassifications\x18\x01 \x03(\x0b\x32\x18.fleet.v1.Classification\"\xd4\x01\n\x0fGenerateRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rsystem_prompt\x18\x02 \x01(\t\x12#\n\x08messages\x18\x03 \x03(\x0b\x32\x11.fleet.v1.Message\x12\r\n\x05tools\x18\x04 \x03(\t\x12$\n\x08sampling\x18\x05 \x01(\x0b\x32\x12.fleet.v1.Sampling\x12%\n\x06policy\x18\x06 \x01(\x0b\x32\x15.fleet.v1.ModelPolicy\x12\x1a\n\x12output_schema_json\x18\x07 \x01(\t\"\x8c\x02\n\x10GenerateResponse\x12)\n\ntext_delta\x18\x01 \x01(\x0b\x32\x13.fleet.v1.TextDeltaH\x00\x12\x30\n\ttool_call\x18\x02 \x01(\x0b\x32\x1b.fleet.v1.ToolCallRequestedH\x00\x12.\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x1a.fleet.v1.GenerateFinishedH\x00\x12/\n\rroute_decided\x18\x04 \x01(\x0b\x32\x16.fleet.v1.RouteDecidedH\x00\x12/\n\ranswer_cached\x18\x05 \x01(\x0b\x32\x16.fleet.v1.AnswerCachedH\x00\x42\t\n\x07payload\"I\n\x10GenerateFinished\x12\x15\n\rfinish_reason\x18\x01 \x01(\t\x12\x1e\n\x05usage\x18\x02 \x01(\x0b\x32\x0f.fleet.v1.Usage2\xd7\x02\n\x10InferenceService\x12G\n\nListModels\x12\x1b.fleet.v1.ListModelsRequest\x1a\x1c.fleet.v1.ListModelsResponse\x12\x38\n\x05Route\x12\x16.fleet.v1.RouteRequest\x1a\x17.fleet.v1.RouteResponse\x12\x38\n\x05\x45mbed\x12\x16.fleet.v1.EmbedRequest\x1a\x17.fleet.v1.EmbedResponse\x12\x41\n\x08\x43lassify\x12\x19.fleet.v1.ClassifyRequest\x1a\x1a.fleet.v1.ClassifyResponse\x12\x43\n\x08Generate\x12\x19.fleet.v1.GenerateRequest\x1a\x1a.fleet.v1.GenerateResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,35 +45,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSRESPONSE']._serialized_start=128
   _globals['_LISTMODELSRESPONSE']._serialized_end=187
   _globals['_MODELSTATUS']._serialized_start=190
-  _globals['_MODELSTATUS']._serialized_end=379
-  _globals['_ROUTEREQUEST']._serialized_start=381
-  _globals['_ROUTEREQUEST']._serialized_end=449
-  _globals['_ROUTERESPONSE']._serialized_start=451
-  _globals['_ROUTERESPONSE']._serialized_end=509
-  _globals['_EMBEDREQUEST']._serialized_start=511
-  _globals['_EMBEDREQUEST']._serialized_end=540
-  _globals['_EMBEDDING']._serialized_start=542
-  _globals['_EMBEDDING']._serialized_end=569
-  _globals['_EMBEDRESPONSE']._serialized_start=571
-  _globals['_EMBEDRESPONSE']._serialized_end=627
-  _globals['_CLASSIFYREQUEST']._serialized_start=629
-  _globals['_CLASSIFYREQUEST']._serialized_end=661
-  _globals['_CLASSIFICATION']._serialized_start=664
-  _globals['_CLASSIFICATION']._serialized_end=983
-  _globals['_CLASSIFICATION_TASKENTRY']._serialized_start=844
-  _globals['_CLASSIFICATION_TASKENTRY']._serialized_end=887
-  _globals['_CLASSIFICATION_COMPLEXITYENTRY']._serialized_start=889
-  _globals['_CLASSIFICATION_COMPLEXITYENTRY']._serialized_end=938
-  _globals['_CLASSIFICATION_RISKENTRY']._serialized_start=940
-  _globals['_CLASSIFICATION_RISKENTRY']._serialized_end=983
-  _globals['_CLASSIFYRESPONSE']._serialized_start=985
-  _globals['_CLASSIFYRESPONSE']._serialized_end=1054
-  _globals['_GENERATEREQUEST']._serialized_start=1057
-  _globals['_GENERATEREQUEST']._serialized_end=1202
-  _globals['_GENERATERESPONSE']._serialized_start=1205
-  _globals['_GENERATERESPONSE']._serialized_end=1375
-  _globals['_GENERATEFINISHED']._serialized_start=1377
-  _globals['_GENERATEFINISHED']._serialized_end=1450
-  _globals['_INFERENCESERVICE']._serialized_start=1453
-  _globals['_INFERENCESERVICE']._serialized_end=1796
+  _globals['_MODELSTATUS']._serialized_end=427
+  _globals['_ROUTEREQUEST']._serialized_start=429
+  _globals['_ROUTEREQUEST']._serialized_end=497
+  _globals['_ROUTERESPONSE']._serialized_start=499
+  _globals['_ROUTERESPONSE']._serialized_end=557
+  _globals['_EMBEDREQUEST']._serialized_start=559
+  _globals['_EMBEDREQUEST']._serialized_end=588
+  _globals['_EMBEDDING']._serialized_start=590
+  _globals['_EMBEDDING']._serialized_end=617
+  _globals['_EMBEDRESPONSE']._serialized_start=619
+  _globals['_EMBEDRESPONSE']._serialized_end=675
+  _globals['_CLASSIFYREQUEST']._serialized_start=677
+  _globals['_CLASSIFYREQUEST']._serialized_end=709
+  _globals['_CLASSIFICATION']._serialized_start=712
+  _globals['_CLASSIFICATION']._serialized_end=1031
+  _globals['_CLASSIFICATION_TASKENTRY']._serialized_start=892
+  _globals['_CLASSIFICATION_TASKENTRY']._serialized_end=935
+  _globals['_CLASSIFICATION_COMPLEXITYENTRY']._serialized_start=937
+  _globals['_CLASSIFICATION_COMPLEXITYENTRY']._serialized_end=986
+  _globals['_CLASSIFICATION_RISKENTRY']._serialized_start=988
+  _globals['_CLASSIFICATION_RISKENTRY']._serialized_end=1031
+  _globals['_CLASSIFYRESPONSE']._serialized_start=1033
+  _globals['_CLASSIFYRESPONSE']._serialized_end=1102
+  _globals['_GENERATEREQUEST']._serialized_start=1105
+  _globals['_GENERATEREQUEST']._serialized_end=1317
+  _globals['_GENERATERESPONSE']._serialized_start=1320
+  _globals['_GENERATERESPONSE']._serialized_end=1588
+  _globals['_GENERATEFINISHED']._serialized_start=1590
+  _globals['_GENERATEFINISHED']._serialized_end=1663
+  _globals['_INFERENCESERVICE']._serialized_start=1666
+  _globals['_INFERENCESERVICE']._serialized_end=2009
 # @@protoc_insertion_point(module_scope)

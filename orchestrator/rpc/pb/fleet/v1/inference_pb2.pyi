@@ -67,12 +67,14 @@ class ModelStatus(_message.Message):
     CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
     INPUT_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     provider: _builtins.str
     ready: _builtins.bool
     context_tokens: _builtins.int
     input_micros_per_million_tokens: _builtins.int
     output_micros_per_million_tokens: _builtins.int
+    cached_input_micros_per_million_tokens: _builtins.int
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -85,10 +87,11 @@ class ModelStatus(_message.Message):
         context_tokens: _builtins.int = ...,
         input_micros_per_million_tokens: _builtins.int = ...,
         output_micros_per_million_tokens: _builtins.int = ...,
+        cached_input_micros_per_million_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "context_tokens", b"context_tokens", "input_micros_per_million_tokens", b"input_micros_per_million_tokens", "name", b"name", "output_micros_per_million_tokens", b"output_micros_per_million_tokens", "provider", b"provider", "ready", b"ready"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_micros_per_million_tokens", b"cached_input_micros_per_million_tokens", "capabilities", b"capabilities", "context_tokens", b"context_tokens", "input_micros_per_million_tokens", b"input_micros_per_million_tokens", "name", b"name", "output_micros_per_million_tokens", b"output_micros_per_million_tokens", "provider", b"provider", "ready", b"ready"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -347,9 +350,13 @@ class GenerateRequest(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     TOOLS_FIELD_NUMBER: _builtins.int
     SAMPLING_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    OUTPUT_SCHEMA_JSON_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """a name of the catalogue"""
+    """a name of the catalogue; empty: the router picks under `policy`"""
     system_prompt: _builtins.str
+    output_schema_json: _builtins.str
+    """a JSON Schema that the answer has to fit; empty: text"""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_sessions_pb2.Message]: ...
     @_builtins.property
@@ -358,6 +365,10 @@ class GenerateRequest(_message.Message):
 
     @_builtins.property
     def sampling(self) -> _agents_pb2.Sampling: ...
+    @_builtins.property
+    def policy(self) -> _agents_pb2.ModelPolicy:
+        """where `model` is empty"""
+
     def __init__(
         self,
         *,
@@ -366,10 +377,12 @@ class GenerateRequest(_message.Message):
         messages: _abc.Iterable[_sessions_pb2.Message] | None = ...,
         tools: _abc.Iterable[_builtins.str] | None = ...,
         sampling: _agents_pb2.Sampling | None = ...,
+        policy: _agents_pb2.ModelPolicy | None = ...,
+        output_schema_json: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "sampling", b"sampling", "system_prompt", b"system_prompt", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["messages", b"messages", "model", b"model", "output_schema_json", b"output_schema_json", "policy", b"policy", "sampling", b"sampling", "system_prompt", b"system_prompt", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -382,24 +395,34 @@ class GenerateResponse(_message.Message):
     TEXT_DELTA_FIELD_NUMBER: _builtins.int
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    ROUTE_DECIDED_FIELD_NUMBER: _builtins.int
+    ANSWER_CACHED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def text_delta(self) -> _runs_pb2.TextDelta: ...
     @_builtins.property
     def tool_call(self) -> _runs_pb2.ToolCallRequested: ...
     @_builtins.property
     def finished(self) -> Global___GenerateFinished: ...
+    @_builtins.property
+    def route_decided(self) -> _runs_pb2.RouteDecided:
+        """where the router picked"""
+
+    @_builtins.property
+    def answer_cached(self) -> _runs_pb2.AnswerCached: ...
     def __init__(
         self,
         *,
         text_delta: _runs_pb2.TextDelta | None = ...,
         tool_call: _runs_pb2.ToolCallRequested | None = ...,
         finished: Global___GenerateFinished | None = ...,
+        route_decided: _runs_pb2.RouteDecided | None = ...,
+        answer_cached: _runs_pb2.AnswerCached | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "payload", b"payload", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_cached", b"answer_cached", "finished", b"finished", "payload", b"payload", "route_decided", b"route_decided", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "payload", b"payload", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_cached", b"answer_cached", "finished", b"finished", "payload", b"payload", "route_decided", b"route_decided", "text_delta", b"text_delta", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["text_delta", "tool_call", "finished"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["text_delta", "tool_call", "finished", "route_decided", "answer_cached"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 

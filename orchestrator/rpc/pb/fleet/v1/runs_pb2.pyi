@@ -325,10 +325,13 @@ class Usage(_message.Message):
     COMPLETION_TOKENS_FIELD_NUMBER: _builtins.int
     COST_MICROS_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
+    CACHED_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     prompt_tokens: _builtins.int
     completion_tokens: _builtins.int
     cost_micros: _builtins.int
     tool_calls: _builtins.int
+    cached_prompt_tokens: _builtins.int
+    """of prompt_tokens: those that the model had read before"""
     def __init__(
         self,
         *,
@@ -336,14 +339,79 @@ class Usage(_message.Message):
         completion_tokens: _builtins.int = ...,
         cost_micros: _builtins.int = ...,
         tool_calls: _builtins.int = ...,
+        cached_prompt_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["completion_tokens", b"completion_tokens", "cost_micros", b"cost_micros", "prompt_tokens", b"prompt_tokens", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_prompt_tokens", b"cached_prompt_tokens", "completion_tokens", b"completion_tokens", "cost_micros", b"cost_micros", "prompt_tokens", b"prompt_tokens", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Usage: _TypeAlias = Usage  # noqa: Y015
+
+@_typing.final
+class ModelCall(_message.Message):
+    """One call of a model, at the prices of that moment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Outcome:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[ModelCall._Outcome.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OUTCOME_UNSPECIFIED: ModelCall._Outcome.ValueType  # 0
+        OUTCOME_USED: ModelCall._Outcome.ValueType  # 1
+        """its answer is the step's"""
+        OUTCOME_REJECTED: ModelCall._Outcome.ValueType  # 2
+        """its answer did not pass a check"""
+        OUTCOME_CUT_SHORT: ModelCall._Outcome.ValueType  # 3
+        """it was stopped, or ended in an error after it had begun"""
+        OUTCOME_CACHED: ModelCall._Outcome.ValueType  # 4
+        """no model was asked: an earlier answer was given; it costs nothing"""
+
+    class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper): ...
+    OUTCOME_UNSPECIFIED: ModelCall.Outcome.ValueType  # 0
+    OUTCOME_USED: ModelCall.Outcome.ValueType  # 1
+    """its answer is the step's"""
+    OUTCOME_REJECTED: ModelCall.Outcome.ValueType  # 2
+    """its answer did not pass a check"""
+    OUTCOME_CUT_SHORT: ModelCall.Outcome.ValueType  # 3
+    """it was stopped, or ended in an error after it had begun"""
+    OUTCOME_CACHED: ModelCall.Outcome.ValueType  # 4
+    """no model was asked: an earlier answer was given; it costs nothing"""
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    USAGE_FIELD_NUMBER: _builtins.int
+    INPUT_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_INPUT_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_MICROS_PER_MILLION_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    outcome: Global___ModelCall.Outcome.ValueType
+    input_micros_per_million_tokens: _builtins.int
+    cached_input_micros_per_million_tokens: _builtins.int
+    output_micros_per_million_tokens: _builtins.int
+    @_builtins.property
+    def usage(self) -> Global___Usage: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        outcome: Global___ModelCall.Outcome.ValueType = ...,
+        usage: Global___Usage | None = ...,
+        input_micros_per_million_tokens: _builtins.int = ...,
+        cached_input_micros_per_million_tokens: _builtins.int = ...,
+        output_micros_per_million_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_input_micros_per_million_tokens", b"cached_input_micros_per_million_tokens", "input_micros_per_million_tokens", b"input_micros_per_million_tokens", "model", b"model", "outcome", b"outcome", "output_micros_per_million_tokens", b"output_micros_per_million_tokens", "usage", b"usage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelCall: _TypeAlias = ModelCall  # noqa: Y015
 
 @_typing.final
 class StepRecord(_message.Message):
@@ -360,6 +428,7 @@ class StepRecord(_message.Message):
     PROMPT_MS_FIELD_NUMBER: _builtins.int
     TIME_TO_FIRST_TOKEN_MS_FIELD_NUMBER: _builtins.int
     INFERENCE_MS_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     step: _builtins.int
     attempt: _builtins.int
     model: _builtins.str
@@ -370,6 +439,10 @@ class StepRecord(_message.Message):
     inference_ms: _builtins.float
     @_builtins.property
     def usage(self) -> Global___Usage: ...
+    @_builtins.property
+    def calls(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelCall]:
+        """of this step, in order; `usage` is their sum"""
+
     def __init__(
         self,
         *,
@@ -382,10 +455,11 @@ class StepRecord(_message.Message):
         prompt_ms: _builtins.float = ...,
         time_to_first_token_ms: _builtins.float = ...,
         inference_ms: _builtins.float = ...,
+        calls: _abc.Iterable[Global___ModelCall] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "finish_reason", b"finish_reason", "inference_ms", b"inference_ms", "model", b"model", "prompt_ms", b"prompt_ms", "route_ms", b"route_ms", "step", b"step", "time_to_first_token_ms", b"time_to_first_token_ms", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "calls", b"calls", "finish_reason", b"finish_reason", "inference_ms", b"inference_ms", "model", b"model", "prompt_ms", b"prompt_ms", "route_ms", b"route_ms", "step", b"step", "time_to_first_token_ms", b"time_to_first_token_ms", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -722,6 +796,8 @@ class RunEvent(_message.Message):
     INTERRUPTED_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
     SUB_RUN_STARTED_FIELD_NUMBER: _builtins.int
+    ANSWER_CHECKED_FIELD_NUMBER: _builtins.int
+    ANSWER_CACHED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     seq: _builtins.int
     """contiguous from 1; a snapshot's is that of the last event it includes"""
@@ -749,6 +825,10 @@ class RunEvent(_message.Message):
     def finished(self) -> Global___Finished: ...
     @_builtins.property
     def sub_run_started(self) -> Global___SubRunStarted: ...
+    @_builtins.property
+    def answer_checked(self) -> Global___AnswerChecked: ...
+    @_builtins.property
+    def answer_cached(self) -> Global___AnswerCached: ...
     def __init__(
         self,
         *,
@@ -767,12 +847,14 @@ class RunEvent(_message.Message):
         interrupted: Global___Interrupted | None = ...,
         finished: Global___Finished | None = ...,
         sub_run_started: Global___SubRunStarted | None = ...,
+        answer_checked: Global___AnswerChecked | None = ...,
+        answer_cached: Global___AnswerCached | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "snapshot", b"snapshot", "state_changed", b"state_changed", "step_restarted", b"step_restarted", "sub_run_started", b"sub_run_started", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer_cached", b"answer_cached", "answer_checked", b"answer_checked", "finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "snapshot", b"snapshot", "state_changed", b"state_changed", "step_restarted", b"step_restarted", "sub_run_started", b"sub_run_started", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "run_id", b"run_id", "seq", b"seq", "snapshot", b"snapshot", "state_changed", b"state_changed", "step", b"step", "step_restarted", b"step_restarted", "sub_run_started", b"sub_run_started", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_cached", b"answer_cached", "answer_checked", b"answer_checked", "attempt", b"attempt", "finished", b"finished", "interrupted", b"interrupted", "payload", b"payload", "route_decided", b"route_decided", "run_id", b"run_id", "seq", b"seq", "snapshot", b"snapshot", "state_changed", b"state_changed", "step", b"step", "step_restarted", b"step_restarted", "sub_run_started", b"sub_run_started", "text_delta", b"text_delta", "time", b"time", "tool_call_finished", b"tool_call_finished", "tool_call_requested", b"tool_call_requested"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["snapshot", "state_changed", "route_decided", "text_delta", "tool_call_requested", "tool_call_finished", "step_restarted", "interrupted", "finished", "sub_run_started"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["snapshot", "state_changed", "route_decided", "text_delta", "tool_call_requested", "tool_call_finished", "step_restarted", "interrupted", "finished", "sub_run_started", "answer_checked", "answer_cached"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -893,9 +975,23 @@ class RouteDecided(_message.Message):
     COMPLEXITY_FIELD_NUMBER: _builtins.int
     RISK_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
+    POLICY_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    NEW_TOKENS_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
+    ESCALATE_TO_FIELD_NUMBER: _builtins.int
+    ROUTE_MS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     reason: _builtins.str
     """one sentence"""
+    prompt_tokens: _builtins.int
+    """estimated"""
+    new_tokens: _builtins.int
+    """estimated"""
+    escalate_to: _builtins.str
+    """asked next when the answer of `model` fails its check"""
+    route_ms: _builtins.float
+    """what the decision took"""
     @_builtins.property
     def task(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
         """probabilities by label"""
@@ -906,6 +1002,12 @@ class RouteDecided(_message.Message):
     def risk(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]: ...
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
+    @_builtins.property
+    def policy(self) -> _agents_pb2.ModelPolicy: ...
+    @_builtins.property
+    def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """asked for"""
+
     def __init__(
         self,
         *,
@@ -915,10 +1017,16 @@ class RouteDecided(_message.Message):
         complexity: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         risk: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         candidates: _abc.Iterable[Global___Candidate] | None = ...,
+        policy: _agents_pb2.ModelPolicy | None = ...,
+        prompt_tokens: _builtins.int = ...,
+        new_tokens: _builtins.int = ...,
+        capabilities: _abc.Iterable[_builtins.str] | None = ...,
+        escalate_to: _builtins.str = ...,
+        route_ms: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "complexity", b"complexity", "model", b"model", "reason", b"reason", "risk", b"risk", "task", b"task"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "capabilities", b"capabilities", "complexity", b"complexity", "escalate_to", b"escalate_to", "model", b"model", "new_tokens", b"new_tokens", "policy", b"policy", "prompt_tokens", b"prompt_tokens", "reason", b"reason", "risk", b"risk", "route_ms", b"route_ms", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -932,6 +1040,12 @@ class Candidate(_message.Message):
     QUALITY_FIELD_NUMBER: _builtins.int
     COST_MICROS_FIELD_NUMBER: _builtins.int
     EXCLUDED_FIELD_NUMBER: _builtins.int
+    TTFT_MS_FIELD_NUMBER: _builtins.int
+    TPOT_MS_FIELD_NUMBER: _builtins.int
+    LATENCY_MS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     quality: _builtins.float
     """estimated probability of doing it well"""
@@ -939,6 +1053,18 @@ class Candidate(_message.Message):
     """estimated"""
     excluded: _builtins.str
     """why it can't; empty when it can"""
+    ttft_ms: _builtins.float
+    """estimated, with the requests that are before it"""
+    tpot_ms: _builtins.float
+    """a new token, estimated"""
+    latency_ms: _builtins.float
+    """of the whole answer, estimated"""
+    in_flight: _builtins.int
+    """requests of this process"""
+    waiting: _builtins.int
+    """in the engine's own queue; absent: not known"""
+    score: _builtins.float
+    """the highest is taken"""
     def __init__(
         self,
         *,
@@ -946,14 +1072,109 @@ class Candidate(_message.Message):
         quality: _builtins.float = ...,
         cost_micros: _builtins.int = ...,
         excluded: _builtins.str = ...,
+        ttft_ms: _builtins.float = ...,
+        tpot_ms: _builtins.float = ...,
+        latency_ms: _builtins.float = ...,
+        in_flight: _builtins.int = ...,
+        waiting: _builtins.int | None = ...,
+        score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_waiting", b"_waiting", "waiting", b"waiting"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_waiting", b"_waiting", "cost_micros", b"cost_micros", "excluded", b"excluded", "in_flight", b"in_flight", "latency_ms", b"latency_ms", "model", b"model", "quality", b"quality", "score", b"score", "tpot_ms", b"tpot_ms", "ttft_ms", b"ttft_ms", "waiting", b"waiting"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__waiting: _TypeAlias = _typing.Literal["waiting"]  # noqa: Y015
+    _WhichOneofArgType__waiting: _TypeAlias = _typing.Literal["_waiting", b"_waiting"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__waiting) -> _WhichOneofReturnType__waiting | None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class AnswerChecked(_message.Message):
+    """An answer was looked at before anybody saw it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    PASSED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ESCALATED_TO_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    passed: _builtins.bool
+    reason: _builtins.str
+    """why not; one sentence without the answer's text"""
+    confidence: _builtins.float
+    """mean probability of its tokens, by the model itself"""
+    escalated_to: _builtins.str
+    """the model asked next; empty: none"""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        passed: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        confidence: _builtins.float | None = ...,
+        escalated_to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "escalated_to", b"escalated_to", "model", b"model", "passed", b"passed", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___AnswerChecked: _TypeAlias = AnswerChecked  # noqa: Y015
+
+@_typing.final
+class AnswerCached(_message.Message):
+    """The step's answer is one that was given before to the same request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[AnswerCached._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: AnswerCached._Kind.ValueType  # 0
+        KIND_EXACT: AnswerCached._Kind.ValueType  # 1
+        KIND_SEMANTIC: AnswerCached._Kind.ValueType  # 2
+        """to a request that means the same"""
+        KIND_SHARED: AnswerCached._Kind.ValueType  # 3
+        """to the same request, made at the same time"""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper): ...
+    KIND_UNSPECIFIED: AnswerCached.Kind.ValueType  # 0
+    KIND_EXACT: AnswerCached.Kind.ValueType  # 1
+    KIND_SEMANTIC: AnswerCached.Kind.ValueType  # 2
+    """to a request that means the same"""
+    KIND_SHARED: AnswerCached.Kind.ValueType  # 3
+    """to the same request, made at the same time"""
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    kind: Global___AnswerCached.Kind.ValueType
+    similarity: _builtins.float
+    """of KIND_SEMANTIC"""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        kind: Global___AnswerCached.Kind.ValueType = ...,
+        similarity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_micros", b"cost_micros", "excluded", b"excluded", "model", b"model", "quality", b"quality"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "model", b"model", "similarity", b"similarity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+Global___AnswerCached: _TypeAlias = AnswerCached  # noqa: Y015
 
 @_typing.final
 class TextDelta(_message.Message):
