@@ -26,6 +26,8 @@ _DOING = {
     "generation": "a generation with the tiny model",
 }
 
+_CHECK = "the check"
+
 Report = Mapping[str, Mapping[str, Any]]
 
 
@@ -44,17 +46,17 @@ def check_environment(python: Path, recipe: Recipe, model: Path | None) -> Repor
         # Isolated: else the modules beside the probe would go before the environment's packages.
         command: list[str | Path] = [python, "-I", Path(probe.__file__), report]
         command += [model] if model else []
-        failed: EngineError | None = None
+        failed = ""
         try:
-            run(command, doing="the check", variables={**_VARIABLES, "HOME": folder})
+            run(command, doing=_CHECK, variables={**_VARIABLES, "HOME": folder})
         except EngineError as error:
-            failed = error
+            failed = str(error).removeprefix(f"{_CHECK} failed: ")
         found = _read(report)
     missing = [stage for stage in wanted if stage not in found]
     if missing:
         raise EngineError(f"the packages are there, but {_DOING[missing[0]]} failed: {failed}")
-    if failed is not None:
-        raise failed
+    if failed:
+        raise EngineError(f"{_CHECK} worked, and then the program failed: {failed}")
     check_builds(found, recipe)
     return found
 

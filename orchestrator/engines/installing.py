@@ -16,7 +16,7 @@ from orchestrator.engines.pip import install_lock, run
 from orchestrator.engines.store import EngineStore, Facts
 
 _BEGUN = re.compile(
-    r"(?:Collecting|Requirement already satisfied:) (\S+?)==|Processing \S*?([^/]+)$"
+    r"(?:Collecting|Requirement already satisfied:) (\S+?)==|Processing \S*/([^/\s]+)"
 )
 _DOWNLOAD = re.compile(r"\s*Downloading (\S+?)-\S+ \((\d+)(?:\.\d+)? MB\)")
 _SAID_ABOVE_MB = 20
