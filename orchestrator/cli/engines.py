@@ -51,7 +51,7 @@ def install_engine(engine: str, wanted: str | None, reinstall: bool, as_json: bo
     """Install an engine with versions that are known to run together.
 
     \b
-    fleet engines install vllm              for CUDA where there is a GPU, else for the CPU
+    fleet engines install vllm          CUDA where there is a GPU, else the CPU
     fleet engines install vllm --cpu
 
     It goes into .fleet/engines, is checked with one generation, and counts only then. A second
