@@ -91,7 +91,7 @@ class EngineStore:
     @contextmanager
     def new_folder(self) -> Iterator[Path]:
         """An empty folder for an environment, gone at the end unless it was published."""
-        self.sweep()
+        self.sweep()  # before its room is looked at
         folder = Path(tempfile.mkdtemp(prefix=f"{ENGINE}.", dir=self.root)).resolve()
         folder.chmod(0o755)  # whoever runs Triton reads it
         try:

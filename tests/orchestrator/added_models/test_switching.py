@@ -74,6 +74,7 @@ def test_there_and_back_leaves_every_file_as_it_was(place: Place) -> None:
     assert place.files() != before
     place.switch(OPENVINO)
     assert place.files() == before
+    assert not (place.folder / "1" / "engines").exists()
 
 
 def test_what_a_person_wrote_for_an_engine_comes_back_with_it(place: Place) -> None:

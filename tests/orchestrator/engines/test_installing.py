@@ -14,11 +14,13 @@ from orchestrator.engines import (
     EngineStore,
     Flavour,
     Recipe,
+    default_flavour,
     install,
     is_current,
     recipe,
     tiny_model,
 )
+from tests.orchestrator.added_models.given import program
 from tests.orchestrator.engines.given import Index, Told, environments, only_from
 
 ROOT = Path(__file__).parents[3]
@@ -214,3 +216,17 @@ def test_the_environment_is_readable_for_who_runs_triton(index: Index, store: En
     assert folder is not None
     assert folder.stat().st_mode & 0o055 == 0o055
     assert os.access(store.python, os.X_OK)
+
+
+def test_a_gpu_decides_the_flavour_and_needs_the_build_for_it(
+    index: Index, store: EngineStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    driver = program(tmp_path / "bin" / "nvidia-smi", "echo no devices >&2; exit 6")
+    assert default_flavour() is Flavour.CPU
+    program(driver, "echo NVIDIA Something")
+    assert default_flavour() is Flavour.CUDA
+    index.add_engine()
+    assert "is a build for the CPU, and --cuda" in refusal(store, index.recipe(Flavour.CUDA))
+    index.add_engine(cuda="13.0")
+    assert "sees no GPU" in refusal(store, index.recipe(Flavour.CUDA))
