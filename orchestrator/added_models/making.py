@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.added_models.conversion import Converter
+from orchestrator.added_models.engine_files import VllmHost
 from orchestrator.added_models.entry import context_for, make_entry
 from orchestrator.added_models.errors import ModelError
 from orchestrator.added_models.facts import TEMPLATE, Facts, has_template, read_facts, template_text
@@ -39,6 +40,7 @@ class Wish:
     precision: str = "fp16"
     memory_here: bool = True  # Triton runs on this machine
     forced: bool = False
+    vllm_host: VllmHost = VllmHost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,14 @@ class Maker:
         context = context_for(
             wish.name, trained=facts.context_tokens, wanted=wish.context, say=self.say
         )
-        plan = Plan(wish.engine, context, kv_cache_gib(context, facts.kv_bytes_per_token))
+        cache_gib = kv_cache_gib(context, facts.kv_bytes_per_token)
+        plan = Plan(wish.engine, context, cache_gib, wish.vllm_host)
         need = Need(source.weights_bytes(), plan.kv_cache_gib * GIB)
         self.say(
             f"{facts.architecture}, {said(need.weights_bytes)} of weights, {source.form} form, "
             f"for {wish.engine}"
         )
-        if wish.engine is Engine.VLLM:
+        if wish.engine is Engine.VLLM and not wish.vllm_host.on_cpu:
             self.say("vllm takes its memory from the GPU: whether it fits is seen when it loads")
         elif wish.memory_here and not wish.forced:
             check_memory(need, available_memory())

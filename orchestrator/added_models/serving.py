@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
@@ -59,6 +60,27 @@ class ModelDesk:
         self.store.remember(name, unloaded=False)
         self.store.publish(entry)
         return answer
+
+    async def reload(self, entry: ModelEntry, undo: Callable[[], None]) -> str:
+        """Loads a model whose files have changed, and asks it; returns its answer.
+
+        When anything of that fails, or is interrupted, `undo` brings the old files back and they
+        are loaded again.
+
+        Raises:
+            FleetError: it does not load or does not answer.
+        """
+        try:
+            self.say("loading it into Triton")
+            await self.control.load(entry.served_as)
+            self.say(f"asking it: {QUESTION}")
+            return await self._ask(entry)
+        except BaseException:
+            undo()
+            self.say("it failed: loading what was there before")
+            with suppress(FleetError):
+                await self.control.load(entry.served_as)
+            raise
 
     async def load(self, name: str) -> None:
         """Loads it, also when it is loaded, and keeps it so over restarts.

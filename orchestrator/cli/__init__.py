@@ -14,6 +14,7 @@ _COMMANDS = {
     "sessions": ("sessions", "List, read, fork and delete conversations."),
     "dlq": ("dlq", "Runs that were tried in vain: list, show, redrive, purge."),
     "models": ("models", "The catalogue of language models."),
+    "engines": ("engines", "Environments for engines: install, list, remove."),
     "agents": ("agents", "Store, list and show agents."),
     "tools": ("tools", "The tools that agents may be given."),
     "triton": ("triton", "Validate model repositories."),

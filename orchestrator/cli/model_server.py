@@ -3,25 +3,62 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 import click
 
 from orchestrator.added_models import ModelError, ModelStore
+from orchestrator.added_models.engine_files import VllmHost
 from orchestrator.added_models.serving import ModelDesk
 from orchestrator.cli.connection import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 from orchestrator.cli.up import say
 from orchestrator.composition import open_model_server
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.errors import FleetError, NotFound, Unavailable
+from orchestrator.engines import ENGINE, EngineStore, Flavour
 from orchestrator.settings import Settings
 from orchestrator.supervisor.record import read_record
+from orchestrator.triton import ServerNotFoundError
+from orchestrator.triton.find import find_server
 
 
 def triton_address(settings: Settings) -> str:
     """That of the stack in this folder, or the configured one."""
     record = read_record(settings.home)
     return record.triton if record else settings.triton.grpc_address
+
+
+def vllm_host(settings: Settings) -> VllmHost:
+    """
+    Raises:
+        ModelError: Triton would run this project's backend, and vLLM is not installed for it.
+    """
+    if settings.triton.address or _has_own_vllm(settings.triton.server):
+        return VllmHost()
+    engines = EngineStore(settings.home)
+    facts = engines.facts()
+    if facts is None:
+        raise ModelError(
+            f"{ENGINE} is not installed in {engines.root}: install it with: "
+            f"fleet engines install {ENGINE}"
+        )
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not facts.python.startswith(f"{ours}."):
+        raise ModelError(
+            f"{ENGINE} is installed for Python {facts.python}, and Triton's models run on {ours}: "
+            f"fleet engines install {ENGINE} --reinstall"
+        )
+    return VllmHost(engines.link, on_cpu=facts.flavour is Flavour.CPU)
+
+
+def _has_own_vllm(server: Path | None) -> bool:
+    """NVIDIA's container with vLLM has the backend and its packages."""
+    try:
+        return (find_server(server).backends / ENGINE).is_dir()
+    except ServerNotFoundError:
+        return False
 
 
 def known_models(settings: Settings, store: ModelStore) -> dict[str, ModelEntry]:

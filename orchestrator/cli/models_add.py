@@ -11,12 +11,13 @@ import click
 
 from orchestrator.added_models import ModelError, ModelStore
 from orchestrator.added_models.conversion import PRECISIONS, Converter
+from orchestrator.added_models.engine_files import VllmHost
 from orchestrator.added_models.live import FOLLOW_S
 from orchestrator.added_models.making import Maker, Wish
 from orchestrator.added_models.serving import ModelDesk
 from orchestrator.added_models.source import Engine
 from orchestrator.cli.connection import resolve
-from orchestrator.cli.model_server import at_desk, finish, known_models
+from orchestrator.cli.model_server import at_desk, finish, known_models, vllm_host
 from orchestrator.cli.models_change import as_json_option
 from orchestrator.cli.render import printable
 from orchestrator.cli.up import read_settings, say
@@ -73,10 +74,13 @@ def add(
         with store.exclusive():
             catalogue = known_models(settings, store)
             _check_name(name, settings, store)
+            chosen = Engine(engine or Engine.OPENVINO_GENAI)
+            host = _host(settings) if chosen is Engine.VLLM else VllmHost()
             wish = Wish(
                 name,
                 source,
-                engine=Engine(engine or Engine.OPENVINO_GENAI),
+                engine=chosen,
+                vllm_host=host or VllmHost(),
                 like=_like(like, catalogue),
                 context=context,
                 tool_format=tool_format,
@@ -85,7 +89,7 @@ def add(
                 memory_here=not settings.triton.address and not no_load,
                 forced=force,
             )
-            loads = not no_load and _has_backend(settings, wish.engine)
+            loads = not no_load and host is not None and _has_backend(settings, chosen)
             if loads:  # before anything that takes long
                 asyncio.run(at_desk(settings, store, catalogue, _nothing))
             backends = settings.triton.backends if settings.triton.backends.is_dir() else None
@@ -96,7 +100,7 @@ def add(
                 answer = _serve(settings, store, entry)
             else:
                 _leave(store, entry)
-        _tell(store, entry, wish.engine, answer, as_json)
+        _tell(store, entry, chosen, answer, as_json)
 
     finish(work)
 
@@ -141,6 +145,14 @@ def _serve(settings: Settings, store: ModelStore, entry: ModelEntry) -> str:
 
     asyncio.run(at_desk(settings, store, {entry.name: entry}, bring_up))
     return answers[0]
+
+
+def _host(settings: Settings) -> VllmHost | None:
+    try:
+        return vllm_host(settings)
+    except ModelError as error:
+        say(f"{error}. The model is only written")
+        return None
 
 
 def _has_backend(settings: Settings, engine: Engine) -> bool:

@@ -134,4 +134,6 @@ def _check_environment(model: Model) -> Iterator[Problem]:
         keys = [key for key, _ in model.place.entries("parameters")]
         index = keys.index("EXECUTION_ENV_PATH") if "EXECUTION_ENV_PATH" in keys else 0
         said = f"EXECUTION_ENV_PATH is {value!r}, which does not exist"
+        if path.parts[-2:-1] == ("engines",):
+            said += f": make it with fleet engines install {path.name}"
         yield model.problem(said, "parameters", index)

@@ -100,3 +100,36 @@ async def test_a_removed_model_is_gone_also_when_the_server_is_away(
     assert at.store.names() == []
     assert list(at.store.repository.iterdir()) == []
     assert away or control.models["own"].state is LoadState.UNLOADED
+
+
+async def test_a_model_with_new_files_is_loaded_and_asked(tmp_path: Path) -> None:
+    at = desk(tmp_path, ScriptedModelControl(["own"]), ["I am ", "new."], ["42"])
+    undone: list[str] = []
+    assert await at.reload(OWN, lambda: undone.append("files")) == "I am new."
+    assert undone == []
+
+
+async def test_when_the_new_files_fail_the_old_ones_are_back_before_the_next_load(
+    tmp_path: Path,
+) -> None:
+    control = ScriptedModelControl(["own"], failing={"own": "no such argument"})
+    at = desk(tmp_path, control)
+
+    def undo() -> None:
+        control.failing.clear()
+
+    with pytest.raises(FleetError, match="no such argument"):
+        await at.reload(OWN, undo)
+    assert control.models["own"].state is LoadState.READY
+
+
+async def test_an_interrupted_reload_brings_the_old_files_back(tmp_path: Path) -> None:
+    control, never = ScriptedModelControl(["own"]), asyncio.Event()
+    at = desk(tmp_path, control, [never])
+    undone: list[str] = []
+    switching = asyncio.create_task(at.reload(OWN, lambda: undone.append("files")))
+    await asyncio.sleep(0)
+    switching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await switching
+    assert undone == ["files"]

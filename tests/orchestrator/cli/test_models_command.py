@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from orchestrator.added_models.engine_files import VllmHost
+from orchestrator.added_models.source import Engine
+from orchestrator.added_models.switching import begin, plan_switch
 from orchestrator.cli import main
-from tests.orchestrator.added_models.given import ROOT, TINY_QWEN2
+from tests.orchestrator.added_models.given import ROOT, TINY_QWEN2, program
 from tests.orchestrator.supervisor.running import fleet
 
 
@@ -50,6 +54,8 @@ def left(home: Path) -> list[str]:
         (("remove", "nobody", "--yes"), "no added model 'nobody'"),
         (("unload", "chat_prompt"), "no model 'chat_prompt'"),
         (("load", "nobody"), "there are: llm_small"),
+        (("engine", "nobody", "vllm"), "there are: llm_small"),
+        (("engine", "llm_large", "vllm"), "install it with: fleet engines install vllm"),
     ],
 )
 def test_a_mistake_is_explained_in_one_sentence(
@@ -122,3 +128,42 @@ def test_the_check_of_the_repositories_sees_added_models(home: Path) -> None:
     done = CliRunner().invoke(main, ["triton", "check"])
     assert done.exit_code == 1
     assert f"{config}:1" in done.stdout
+
+
+def test_without_triton_another_engine_counts_at_the_next_start(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "model_repository"
+    shutil.copytree(ROOT / "model_repository" / "llm_small", repository / "llm_small")
+    monkeypatch.setenv("FLEET_TRITON__REPOSITORIES", json.dumps([str(repository)]))
+    monkeypatch.setenv("FLEET_TRITON__SERVER", str(nvidia_s_server(tmp_path / "nvidia")))
+    before = (repository / "llm_small" / "config.pbtxt").read_bytes()
+    there = models("engine", "llm_small", "vllm")
+    assert there.stdout == "llm_small will run on vllm when Triton starts\n", there.output
+    assert 'backend: "vllm"' in (repository / "llm_small" / "config.pbtxt").read_text()
+    again = models("engine", "llm_small", "vllm", "--json")
+    assert json.loads(again.stdout)["state"] == "unchanged"
+    back = models("engine", "llm_small", "openvino_genai")
+    assert back.exit_code == 0, back.output
+    assert (repository / "llm_small" / "config.pbtxt").read_bytes() == before
+
+
+def test_a_switch_that_was_killed_is_taken_back_by_the_next(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository = tmp_path / "model_repository"
+    shutil.copytree(ROOT / "model_repository" / "llm_small", repository / "llm_small")
+    monkeypatch.setenv("FLEET_TRITON__REPOSITORIES", json.dumps([str(repository)]))
+    folder = repository / "llm_small"
+    plan = plan_switch(folder, Engine.VLLM, VllmHost(), 1536)
+    begin(home / "models" / "switching", folder, plan, None)
+    done = models("engine", "llm_small", "openvino_genai")
+    assert "llm_small's engine was cut off: its old files are back" in done.stderr
+    assert done.stdout == "llm_small runs on openvino_genai already\n"
+
+
+def nvidia_s_server(folder: Path) -> Path:
+    """A program where NVIDIA's container has its own, beside its backends."""
+    for backend in ("python", "vllm"):
+        (folder / "backends" / backend).mkdir(parents=True)
+    return program(folder / "bin" / "tritonserver", "exit 1")
