@@ -146,13 +146,22 @@ class RedisLedger(Ledger):
         return await self._of(key, tenant, f"there is no run {run_id}")
 
     async def _of(self, key: str, tenant: str, missing: str) -> tuple[UsageRow, ...]:
-        (reply,) = await self._db.ask([("HGETALL", key)])
-        fields = _mapping(reply)
-        if fields.get("tenant") != tenant or "gone" in fields:
-            raise NotFound(missing)
-        used = {name: value for name, value in fields.items() if name.startswith(f"{_USE}\0")}
+        fields: dict[str, str] = {}
+        cursor = "0"
+        while True:  # other fields are left there: some are not text
+            owned, (cursor, part) = await self._db.ask(
+                [
+                    ("HMGET", key, "tenant", "gone"),
+                    ("HSCAN", key, cursor, "MATCH", f"{_USE}\0*", "COUNT", READ_AT_ONCE),
+                ]
+            )
+            if owned != [tenant, None]:
+                raise NotFound(missing)
+            fields |= _mapping(part)
+            if cursor == "0":
+                break
         return tuple(
-            UsageRow(taken, model=model) for (_, model), taken in sorted(_sums(used).items())
+            UsageRow(taken, model=model) for (_, model), taken in sorted(_sums(fields).items())
         )
 
     async def budgets(self, tenant: str) -> tuple[BudgetState, ...]:
@@ -170,7 +179,7 @@ class RedisLedger(Ledger):
         states: list[BudgetState] = []
         for name, rule in rules:
             found = [next(pairs) for _ in shards]
-            spent = sum(_spent(rule, today, *fields) for fields, _ in found)
+            spent = sum(_spent(rule, today, fields) for fields, _ in found)
             reserved = sum(int(held or 0) for _, held in found)
             states.append(
                 BudgetState(agent=name, rule=rule, spent_micros=spent, reserved_micros=reserved)
