@@ -31,6 +31,7 @@ from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.catalogue import Catalogue, dearest_call_micros
 from orchestrator.domain.errors import FleetError, Unavailable
@@ -235,7 +236,9 @@ def _api_server(
             classifier=models.router,
             embedder=models.router,
             tools=tools,
+            ledger=state.ledger,
         ),
+        usage=UsageReports(state.ledger),
     )
     listen = ServerSettings(
         address=settings.api.listen,
