@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import resources
@@ -31,8 +31,9 @@ from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 from orchestrator.domain.agents import AgentSpec
-from orchestrator.domain.catalogue import Catalogue
+from orchestrator.domain.catalogue import Catalogue, dearest_call_micros
 from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
@@ -133,6 +134,7 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
                 counted=counted,
                 metrics=metrics,
                 stopping=stopping,
+                reserve_micros=lambda: dearest_call_micros(models.catalogue),
             )
 
 
@@ -191,8 +193,9 @@ async def _work(
     counted: ExecutionMetrics,
     metrics: ProcessMetrics,
     stopping: asyncio.Event,
+    reserve_micros: Callable[[], int] = lambda: 0,
 ) -> None:
-    loop = ClaimLoop(kind, state.runs, handler, settings, counted)
+    loop = ClaimLoop(kind, state.runs, handler, settings, counted, reserve_micros=reserve_micros)
     sweeping = asyncio.create_task(Sweeper(state.runs, counted).run())
     running = asyncio.create_task(loop.run())
     stopped = asyncio.create_task(stopping.wait())
@@ -233,7 +236,9 @@ def _api_server(
             classifier=models.router,
             embedder=models.router,
             tools=tools,
+            ledger=state.ledger,
         ),
+        usage=UsageReports(state.ledger),
     )
     listen = ServerSettings(
         address=settings.api.listen,
@@ -282,7 +287,7 @@ async def _state(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[S
                     open_redis_state(
                         settings.redis.address,
                         shards=settings.redis.shards,
-                        limits=settings.limits.of_the_state(),
+                        limits=settings.state_limits,
                     )
                 )
             except Unavailable as error:

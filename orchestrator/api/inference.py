@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from orchestrator.api import limits
 from orchestrator.api.agents import check_policy, check_sampling
 from orchestrator.api.conversation import check_messages
+from orchestrator.api.paid import PaidModels
 from orchestrator.api.streams import closing
 from orchestrator.domain.agents import ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Capability, Catalogue, ModelEntry
@@ -17,6 +18,7 @@ from orchestrator.domain.errors import Conflict
 from orchestrator.domain.events import RouteDecided
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.routing import Classification, Demand, decide
+from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
 from orchestrator.ports.tools import ToolRegistry
 
@@ -49,12 +51,14 @@ class Inference:
         classifier: RequestClassifier,
         embedder: Embedder,
         tools: ToolRegistry,
+        ledger: Ledger,
     ) -> None:
         self._catalogue = catalogue
         self._language = language
         self._classifier = classifier
         self._embedder = embedder
         self._tools = tools
+        self._paid = PaidModels(language, ledger)
 
     async def models(self) -> tuple[ModelStatus, ...]:
         entries = tuple(self._catalogue.values())
@@ -91,15 +95,17 @@ class Inference:
         limits.texts(texts)
         return await self._classifier.classify(texts)
 
-    async def generate(self, request: Generate) -> AsyncGenerator[ChatChunk]:
+    async def generate(self, request: Generate, *, tenant: str) -> AsyncGenerator[ChatChunk]:
         """Streams a model's answer; `ChatFinished.usage` has its cost. Closing stops the engine.
 
         Raises:
             Conflict: MALFORMED_TOOL_CALL, the model wrote a call that can't be read.
+            Exhausted: BUDGET, the tenant has spent it, or reserved the rest.
         """
         entry = self._check(request)
         try:
-            async with closing(self._language.chat(self._chat_request(request))) as chunks:
+            asked = self._chat_request(request, tenant)
+            async with closing(self._paid.chat(entry, asked)) as chunks:
                 async for chunk in chunks:
                     yield _priced(chunk, entry)
         except MalformedToolCall as error:
@@ -108,7 +114,7 @@ class Inference:
                 reason="MALFORMED_TOOL_CALL",
             ) from error
 
-    def _chat_request(self, request: Generate) -> ChatRequest:
+    def _chat_request(self, request: Generate, tenant: str) -> ChatRequest:
         messages = request.messages
         if request.system_prompt:
             messages = (Message(role=Role.SYSTEM, content=request.system_prompt), *messages)
@@ -117,6 +123,7 @@ class Inference:
             messages=messages,
             tools=tuple(spec.schema for spec in self._tools.select(request.tools)),
             sampling=request.sampling,
+            tenant=tenant,
         )
 
     def _check(self, request: Generate) -> ModelEntry:
