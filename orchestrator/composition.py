@@ -40,6 +40,7 @@ from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
 from orchestrator.execution.sweeper import Sweeper
+from orchestrator.model_calls.router import LiveModels
 from orchestrator.ports.auth import Authenticator
 from orchestrator.ports.model_control import ModelControl
 from orchestrator.ports.models import LanguageModel
@@ -118,7 +119,9 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
                 classifier=models.router,
                 language=models.language,
                 catalogue=models.catalogue,
-                unloaded=models.catalogue.unloaded,
+                live=LiveModels(
+                    away=lambda: dict.fromkeys(models.catalogue.unloaded(), "not loaded")
+                ),
                 metrics=counted,
                 settings=StepSettings(
                     patience_s=section.patience_s,

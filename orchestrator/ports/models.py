@@ -49,3 +49,15 @@ class Embedder(ABC):
 
         Raises: as `RequestClassifier.classify`.
         """
+
+
+class EngineGauges(ABC):
+    """What the engines that answer say of themselves."""
+
+    @abstractmethod
+    def waiting(self, model: str) -> int | None:
+        """Returns how many requests the engine has taken in and not begun.
+
+        At once and from memory: a value is never older than a second, and None is not known.
+        Asking makes for newer ones.
+        """

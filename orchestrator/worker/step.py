@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Set
 from dataclasses import dataclass
 
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
@@ -20,6 +19,7 @@ from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.policy import Treatment, treatment
 from orchestrator.execution.retry import full_jitter
 from orchestrator.execution.signals import CutShort
+from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels
 from orchestrator.ports.models import LanguageModel, RequestClassifier
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
@@ -56,7 +56,7 @@ class StepHandler:
         classifier: RequestClassifier,
         language: LanguageModel,
         catalogue: Catalogue,
-        unloaded: Callable[[], Set[str]] = frozenset,
+        live: LiveModels = NOTHING_KNOWN,
         metrics: ExecutionMetrics,
         settings: StepSettings = StepSettings(),
     ) -> None:
@@ -64,7 +64,7 @@ class StepHandler:
         self._agents = agents
         self._offer = Offer(agents, tools)
         self._answering = Answering(language)
-        self._choice = ModelChoice(classifier, catalogue, unloaded)
+        self._choice = ModelChoice(classifier, catalogue, live)
         self._metrics = metrics
         self._settings = settings
 

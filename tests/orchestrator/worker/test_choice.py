@@ -8,6 +8,7 @@ from orchestrator.adapters.scripted_models import ScriptedClassifier
 from orchestrator.domain.agents import Agent, AgentSpec, ModelPolicy
 from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.domain.runs import Run
+from orchestrator.model_calls.router import LiveModels
 from orchestrator.worker.choice import ModelChoice
 from tests.orchestrator.worker.given import CATALOGUE, TENANT
 
@@ -42,10 +43,11 @@ async def test_a_run_whose_only_model_was_removed_is_told_so() -> None:
 
 
 async def test_an_unloaded_model_is_passed_over_until_it_is_loaded() -> None:
-    unloaded = {"small"}
-    choice = ModelChoice(ScriptedClassifier(), CATALOGUE, lambda: unloaded)
+    unloaded = {"small": "not loaded"}
+    live = LiveModels(away=lambda: unloaded)
+    choice = ModelChoice(ScriptedClassifier(), CATALOGUE, live)
     assert (await choice.choose(run_of("small"), agent_of(), ()))[0].name == "large"
-    with pytest.raises(Unavailable, match="small: not ready"):
+    with pytest.raises(Unavailable, match="small: not loaded"):
         await choice.choose(run_of("small"), agent_of("small"), ())
     unloaded.clear()
     assert (await choice.choose(run_of("small"), agent_of(), ()))[0].name == "small"
