@@ -6,7 +6,14 @@ One `TritonConnection` is opened in a lifespan and shared by `TritonLanguageMode
 
 from orchestrator.adapters.triton.connection import TritonConnection
 from orchestrator.adapters.triton.control import TritonModelControl
+from orchestrator.adapters.triton.gauges import TritonGauges
 from orchestrator.adapters.triton.language_model import TritonLanguageModel
 from orchestrator.adapters.triton.router import TritonRouter
 
-__all__ = ["TritonConnection", "TritonLanguageModel", "TritonModelControl", "TritonRouter"]
+__all__ = [
+    "TritonConnection",
+    "TritonGauges",
+    "TritonLanguageModel",
+    "TritonModelControl",
+    "TritonRouter",
+]
