@@ -17,9 +17,14 @@ from orchestrator.domain.ids import parse_agent
 from orchestrator.ports.state import AgentStore, Page
 from orchestrator.ports.tools import ToolRegistry
 
+_REMEMBERED = 10_000
+
 
 class Agents:
-    """`builtin` agents exist for every tenant until it stores its own under the same name."""
+    """`builtin` agents exist for every tenant until it stores its own under the same name.
+
+    A new release may bring another version of one; sessions stay with the version they have.
+    """
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class Agents:
         self._tools = tools
         self._catalogue = catalogue
         self._builtin = dict(builtin or {})
+        self._refreshed: set[tuple[str, str]] = set()
 
     async def put(self, tenant: str, name: str, spec: AgentSpec) -> Agent:
         limits.text(name, "name", max_bytes=limits.NAME_BYTES, required=True)
@@ -56,12 +62,9 @@ class Agents:
         """Returns `name@version`, or the newest version of a bare name."""
         limits.text(reference, field, max_bytes=limits.NAME_BYTES, required=True)
         name, version = parse_agent(reference, field=field)
-        try:
-            return await self._store.get(tenant, name, version)
-        except NotFound:
-            if version is not None or name not in self._builtin:
-                raise
-            return await self._store.put(tenant, name, self._builtin[name])
+        if version is None and name in self._builtin:
+            return await self._builtin_or_own(tenant, name)
+        return await self._store.get(tenant, name, version)
 
     async def list(self, tenant: str, *, page_size: int, page_token: str) -> Page[Agent]:
         limit = limits.page(page_size, page_token)
@@ -71,6 +74,16 @@ class Agents:
         return await within_a_message(
             lambda n: self._store.list(tenant, limit=n, token=page_token), limit
         )
+
+    async def _builtin_or_own(self, tenant: str, name: str) -> Agent:
+        """Once for each tenant the built-in agent is stored anew: it may have become another."""
+        if (tenant, name) not in self._refreshed:
+            agent = await self._store.put(tenant, name, self._builtin[name], builtin=True)
+            if len(self._refreshed) >= _REMEMBERED:
+                self._refreshed.clear()
+            self._refreshed.add((tenant, name))
+            return agent
+        return await self._store.get(tenant, name, None)
 
     def _check(self, spec: AgentSpec) -> None:
         limits.text(spec.description, "spec.description", max_bytes=limits.DESCRIPTION_BYTES)

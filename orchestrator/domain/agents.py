@@ -95,10 +95,13 @@ class AgentSpec(Value):
 
 
 class Agent(Value):
+    """`builtin`: the service stored this version, not the tenant."""
+
     name: str
     version: int = Field(ge=1)
     spec: AgentSpec
     created_ms: int
+    builtin: bool = False
 
     @property
     def reference(self) -> str:

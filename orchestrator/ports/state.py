@@ -57,8 +57,12 @@ class Limits:
 
 class AgentStore(ABC):
     @abstractmethod
-    async def put(self, tenant: str, name: str, spec: AgentSpec) -> Agent:
-        """Stores a new version, or returns the newest one when its spec is the same."""
+    async def put(self, tenant: str, name: str, spec: AgentSpec, *, builtin: bool = False) -> Agent:
+        """Stores a new version, or returns the newest one when its spec is the same.
+
+        A `builtin` spec is stored only where there is none yet or the newest is `builtin`, too;
+        else the newest is returned.
+        """
 
     @abstractmethod
     async def get(self, tenant: str, name: str, version: int | None) -> Agent:

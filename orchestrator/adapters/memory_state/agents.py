@@ -13,11 +13,19 @@ class MemoryAgentStore(AgentStore):
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    async def put(self, tenant: str, name: str, spec: AgentSpec) -> Agent:
+    async def put(self, tenant: str, name: str, spec: AgentSpec, *, builtin: bool = False) -> Agent:
         versions = self._db.agents.setdefault((tenant, name), [])
-        if not versions or versions[-1].spec != spec:
+        newest = versions[-1] if versions else None
+        stays = newest is not None and (newest.spec == spec or (builtin and not newest.builtin))
+        if not stays:
             versions.append(
-                Agent(name=name, version=len(versions) + 1, spec=spec, created_ms=self._db.now_ms())
+                Agent(
+                    name=name,
+                    version=len(versions) + 1,
+                    spec=spec,
+                    created_ms=self._db.now_ms(),
+                    builtin=builtin,
+                )
             )
         return versions[-1]
 

@@ -12,6 +12,8 @@ from orchestrator.domain.agents import Agent, AgentSpec
 from orchestrator.domain.errors import NotFound
 from orchestrator.ports.state import AgentStore, Page
 
+_BUILTIN = "*"
+
 
 class RedisAgentStore(AgentStore):
     """All agents of a tenant are in one shard, for their listing."""
@@ -22,13 +24,13 @@ class RedisAgentStore(AgentStore):
     def _shard(self, tenant: str) -> int:
         return ids.shard_of(check_tenant(tenant), "agents", self._db.shards)
 
-    async def put(self, tenant: str, name: str, spec: AgentSpec) -> Agent:
+    async def put(self, tenant: str, name: str, spec: AgentSpec, *, builtin: bool = False) -> Agent:
         shard = self._shard(tenant)
         body = json.dumps([tenant, name, spec.model_dump(mode="json")], sort_keys=True)
         number, stored = await self._db.call(
             "put_agent",
             [keys.agent(shard, tenant, name), keys.agents(shard, tenant)],
-            [name, body],
+            [name, body, _BUILTIN if builtin else ""],
         )
         return _agent(tenant, name, int(number), stored)
 
@@ -66,6 +68,7 @@ class RedisAgentStore(AgentStore):
 
 def _agent(tenant: str, name: str, version: int, stored: str) -> Agent:
     created, _, body = stored.partition(" ")
+    builtin = created.endswith(_BUILTIN)
     owner, named, spec = json.loads(body)
     if (owner, named) != (tenant, name):
         raise NotFound(f"there is no agent {name}")
@@ -73,5 +76,6 @@ def _agent(tenant: str, name: str, version: int, stored: str) -> Agent:
         name=name,
         version=version,
         spec=AgentSpec.model_validate(spec),
-        created_ms=int(created),
+        created_ms=int(created.removesuffix(_BUILTIN)),
+        builtin=builtin,
     )

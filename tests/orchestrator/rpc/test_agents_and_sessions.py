@@ -3,9 +3,12 @@ from __future__ import annotations
 import grpc
 import pytest
 
+from orchestrator.api.agents import Agents
+from orchestrator.domain.agents import AgentSpec
+from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.pb.fleet.v1 import agents_pb2, runs_pb2, sessions_pb2
 from tests.orchestrator.adapters.state.given import answer, claim_one
-from tests.orchestrator.rpc.given import Fleet, refusal
+from tests.orchestrator.rpc.given import CATALOGUE, Fleet, refusal
 
 SPEC = agents_pb2.AgentSpec(
     description="Counts.",
@@ -75,6 +78,19 @@ async def test_the_builtin_assistant_is_there_until_it_is_replaced(fleet: Fleet)
     assert (await get(fleet, "assistant")).spec.system_prompt == "Help."
     await put(fleet, "assistant")
     assert (await get(fleet, "assistant")).spec == SPEC
+
+
+async def test_a_release_with_another_builtin_assistant_brings_it_to_a_tenant_that_has_the_old_one(
+    fleet: Fleet,
+) -> None:
+    assert (await get(fleet, "assistant")).version == 1
+    tools, newer = ToolRegistry([]), AgentSpec(system_prompt="Help more.")
+    released = Agents(
+        fleet.state.agents, tools=tools, catalogue=CATALOGUE, builtin={"assistant": newer}
+    )
+    agent = await released.get("default", "assistant")
+    assert (agent.version, agent.spec.system_prompt) == (2, "Help more.")
+    assert (await get(fleet, "assistant@1")).spec.system_prompt == "Help."
 
 
 async def test_agents_are_listed_page_by_page(fleet: Fleet) -> None:

@@ -26,6 +26,17 @@ async def test_the_same_spec_again_is_the_same_version(state: State) -> None:
     assert await state.agents.put("acme", "helper", spec("one")) == first
 
 
+async def test_a_newer_builtin_spec_takes_the_place_of_a_builtin_one_only(state: State) -> None:
+    first = await state.agents.put("acme", "helper", spec("one"), builtin=True)
+    second = await state.agents.put("acme", "helper", spec("two"), builtin=True)
+    assert [(a.version, a.builtin) for a in (first, second)] == [(1, True), (2, True)]
+    own = await state.agents.put("acme", "helper", spec("own"))
+    assert (own.version, own.builtin) == (3, False)
+    assert await state.agents.put("acme", "helper", spec("three"), builtin=True) == own
+    assert await state.agents.get("acme", "helper", None) == own
+    assert await state.agents.get("acme", "helper", 2) == second
+
+
 async def test_putting_at_once_neither_loses_nor_doubles_a_version(state: State) -> None:
     made = await asyncio.gather(
         *(state.agents.put("acme", "helper", spec(str(i))) for i in range(20))
