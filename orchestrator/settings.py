@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -29,9 +27,19 @@ from pydantic_settings import (
 )
 
 from orchestrator.domain.addresses import is_loopback
-from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.catalogue import TRITON, ModelEntry
 from orchestrator.domain.tools import Effect
+from orchestrator.model_settings import (
+    Provider,
+    ProviderName,
+    Retries,
+    Routing,
+    known_providers,
+    providers_of,
+)
 from orchestrator.ports import state
+from orchestrator.settings_sections import Secret
+from orchestrator.settings_sections import Section as _Section
 
 CONFIG_FILE = "fleet.toml"
 _LIMITS = state.Limits()
@@ -40,10 +48,6 @@ _OTHER_VARIABLES = {"FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_PYT
 
 class SettingsError(Exception):
     """A setting is wrong; the message says which and what would be right."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Api(_Section):
@@ -110,20 +114,6 @@ class PythonTool(_Section):
     concurrency: int | None = Field(default=None, ge=0)
     needs_approval: bool | None = None
     retry: Retry | None = None
-
-
-class Secret(_Section):
-    """A value that is read from the environment or a file, after `prefix`."""
-
-    env: str = ""
-    file: Path | None = None
-    prefix: SecretStr = SecretStr("")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Secret:
-        if bool(self.env) == bool(self.file):
-            raise ValueError("must name either env or file")
-        return self
 
 
 class HttpTool(_Section):
@@ -301,6 +291,9 @@ class Settings(BaseSettings):
     redis: Redis = Redis()
     limits: Limits = Limits()
     triton: Triton = Triton()
+    providers: Mapping[ProviderName, Provider] = Field(default_factory=known_providers)
+    retries: Retries = Retries()
+    routing: Routing = Routing()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)
 
     @property
@@ -325,6 +318,22 @@ class Settings(BaseSettings):
             name: {"name": name, **entry} if isinstance(entry, Mapping) else entry
             for name, entry in value.items()
         }
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _with_the_known_ones(cls, value: Any) -> Any:
+        return providers_of(value) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _known_providers(self) -> Settings:
+        known = [TRITON, *self.providers]
+        for name, entry in self.models.items():
+            if entry.provider not in known:
+                raise ValueError(
+                    f"models.{name}.provider is {entry.provider!r}; it must be one of "
+                    f"{', '.join(known)}, or get a table [providers.{entry.provider}]"
+                )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -11,9 +11,9 @@ from orchestrator.added_models import ModelError, ModelStore
 from orchestrator.added_models.serving import ModelDesk
 from orchestrator.cli.connection import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 from orchestrator.cli.up import say
-from orchestrator.composition import open_model_server
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.errors import FleetError, NotFound, Unavailable
+from orchestrator.model_composition import open_model_server
 from orchestrator.settings import Settings
 from orchestrator.supervisor.record import read_record
 

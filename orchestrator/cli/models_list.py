@@ -15,8 +15,8 @@ from orchestrator.cli.model_server import triton_address
 from orchestrator.cli.render import money, table
 from orchestrator.cli.up import read_settings
 from orchestrator.client import FleetClient
-from orchestrator.composition import open_model_server
 from orchestrator.domain.errors import FleetError
+from orchestrator.model_composition import open_model_server
 from orchestrator.ports.model_control import LoadState, ServedVersion
 from orchestrator.rpc.pb.fleet.v1 import inference_pb2
 from orchestrator.settings import Settings
