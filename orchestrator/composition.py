@@ -70,7 +70,7 @@ async def serve_api(settings: Settings, stopping: asyncio.Event) -> None:
         async with (
             _tools(settings) as tools,  # first: what is set up wrongly is said at once
             _state(settings, stopping) as state,
-            open_models(settings) as models,
+            open_models(settings, metrics.registry) as models,
         ):
             server = _api_server(settings, state, models, tools, metrics)
             try:
@@ -91,7 +91,7 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
         async with (
             _tools(settings) as tools,  # first: what is set up wrongly is said at once
             _state(settings, stopping) as state,
-            open_models(settings) as models,
+            open_models(settings, metrics.registry) as models,
         ):
             counted = ExecutionMetrics(metrics.registry)
             handler = StepHandler(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
 
 from orchestrator.adapters.triton import (
     TritonConnection,
@@ -15,7 +17,12 @@ from orchestrator.adapters.triton import (
 )
 from orchestrator.added_models import LiveCatalogue, ModelStore
 from orchestrator.domain.catalogue import TRITON, Catalogue
+from orchestrator.execution.breaker import BreakerPolicy
+from orchestrator.execution.retry import Backoff
 from orchestrator.model_calls.classified import CachedClassifier
+from orchestrator.model_calls.gate import GuardPolicy
+from orchestrator.model_calls.guarded import Guarded
+from orchestrator.model_calls.metrics import GuardMetrics
 from orchestrator.model_calls.observed import Observed
 from orchestrator.model_calls.providers import Providers
 from orchestrator.model_calls.router import LiveModels
@@ -34,18 +41,32 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[Models]:
-    """All models, as long as the context lasts."""
+async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Models]:
+    """All models, as long as the context lasts; what they count is in `registry`."""
     async with AsyncExitStack() as opened:
         catalogue = await opened.enter_async_context(_catalogue(settings))
         triton = await opened.enter_async_context(TritonConnection(settings.triton.grpc_address))
         router = TritonRouter(triton)
         providers = Providers(catalogue, {TRITON: TritonLanguageModel(triton, catalogue)})
         observed = Observed(providers)
-        live = LiveModels(
-            away=lambda: dict.fromkeys(catalogue.unloaded(), "not loaded"), signals=observed.signals
-        )
-        yield Models(catalogue, observed, CachedClassifier(router), router, live)
+        guarded = Guarded(observed, catalogue, GuardMetrics(registry), _policy(settings))
+
+        def away() -> Mapping[str, str]:
+            return {**guarded.unready(), **dict.fromkeys(catalogue.unloaded(), "not loaded")}
+
+        live = LiveModels(away=away, signals=observed.signals)
+        yield Models(catalogue, guarded, CachedClassifier(router), router, live)
+
+
+def _policy(settings: Settings) -> GuardPolicy:
+    section = settings.retries
+    return GuardPolicy(
+        max_attempts=section.max_attempts,
+        backoff=Backoff(section.base_s, section.cap_s),
+        wait_s=section.wait_s,
+        breaker=BreakerPolicy(section.breaker_failures, section.breaker_rest_s),
+        hedge_after_s=settings.routing.hedge_after_s,
+    )
 
 
 @asynccontextmanager
