@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 
 from orchestrator.domain.agents import Agent
@@ -13,8 +12,6 @@ from orchestrator.domain.routing import NEW_TOKENS, Demand, tokens_of
 from orchestrator.domain.runs import Run
 from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels, Router
 from orchestrator.ports.models import RequestClassifier
-
-_SHUN_S = 2.0
 
 
 class ModelChoice:
@@ -28,31 +25,28 @@ class ModelChoice:
     ) -> None:
         self._router = Router(classifier, catalogue, live)
         self._catalogue = catalogue
-        self._shunned: dict[str, float] = {}
 
     async def choose(
-        self, run: Run, agent: Agent, messages: Sequence[Message]
+        self, run: Run, agent: Agent, messages: Sequence[Message], failed: Mapping[str, str]
     ) -> tuple[ModelEntry, RouteDecided | None]:
         """Returns the model, and the decision where one had to be taken.
+
+        `failed` are the models that this step tried, and why each is to be left out, after
+        "it is".
 
         Raises:
             Unavailable: MODEL_UNAVAILABLE, the router or every model that could.
         """
-        entry, shunned = self._catalogue.get(run.model), self._shunned_now()
-        if entry is not None and not {entry.name} & {*shunned, *self._router.away()}:
+        entry, away = self._catalogue.get(run.model), {**failed, **self._router.away()}
+        if entry is not None and entry.name not in away:
             return entry, None
         (decided,) = await self._router.route(
-            [run.input], [_demand(agent, messages)], agent.spec.policy, away=shunned
+            [run.input], [_demand(agent, messages)], agent.spec.policy, away=failed
         )
-        return self._catalogue[decided.model], decided
-
-    def shun(self, model: str) -> None:
-        """Leaves a model that failed alone for a moment."""
-        self._shunned[model] = time.monotonic() + _SHUN_S
-
-    def _shunned_now(self) -> Mapping[str, str]:
-        now = time.monotonic()
-        return {name: "failed a moment ago" for name, end in self._shunned.items() if end > now}
+        left = dict.fromkeys([run.model, *failed])
+        whys = [f"{name} is {away[name]}" for name in left if name in away]
+        reason = "; ".join([*whys, decided.reason])
+        return self._catalogue[decided.model], decided.model_copy(update={"reason": reason})
 
 
 def _demand(agent: Agent, messages: Sequence[Message]) -> Demand:
