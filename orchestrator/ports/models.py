@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 
+from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatRequest
 from orchestrator.domain.routing import Classification
 
@@ -29,6 +30,16 @@ class LanguageModel(ABC):
     @abstractmethod
     async def ready(self, model: str) -> bool:
         """Says whether the model answers now. Never raises."""
+
+
+class ModelVersions(ABC):
+    @abstractmethod
+    async def version(self, entry: ModelEntry) -> str:
+        """Returns what tells the weights that serve this entry now from others of the same name.
+
+        Raises:
+            Unavailable: it can't be told now.
+        """
 
 
 class RequestClassifier(ABC):
