@@ -76,9 +76,14 @@ class Cached(LanguageModel):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
+        for flight in self._flights.values():
+            flight.break_off()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def in_the_air(self) -> int:
+        """How many answers are on their way or being stored."""
+        return len(self._tasks)
 
     async def ready(self, model: str) -> bool:
         return await self._inner.ready(model)

@@ -27,6 +27,7 @@ from orchestrator.ports.answers import StoredAnswer
 class _Listener:
     meter: Meter
     began: float
+    hit: CacheHit  # unless it pays
     first: float = 0.0
 
 
@@ -79,7 +80,8 @@ class Flight:
 
     async def listen(self, meter: Meter) -> AsyncGenerator[ChatChunk, None]:
         """Yields every chunk from the first on. Raises: as `LanguageModel.chat`."""
-        listener = _Listener(meter, self._clock())
+        hit = CacheHit.EXACT if self._complete else CacheHit.SHARED
+        listener = _Listener(meter, self._clock(), hit)
         self._listeners.append(listener)
         self._payer = self._payer or listener
         heard = 0
@@ -97,6 +99,11 @@ class Flight:
                 await self._more.wait()
         finally:
             await self._leave(listener)
+
+    def break_off(self) -> None:
+        """Ends it, but for the storing of an answer that is complete."""
+        if not self._complete:
+            self.task.cancel()
 
     async def _run(self, fly: Callable[[Flight], Awaitable[None]]) -> None:
         try:
@@ -146,7 +153,7 @@ class Flight:
             prompt_ms=0.0,
             ttft_ms=(listener.first - listener.began) * 1000,
             inference_ms=(now - listener.began) * 1000,
-            cached=self._hit or AnswerCached(model=self.request.model, hit=CacheHit.SHARED),
+            cached=self._hit or AnswerCached(model=self.request.model, hit=listener.hit),
         )
 
     def _wake(self) -> None:
