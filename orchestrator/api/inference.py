@@ -14,7 +14,7 @@ from orchestrator.domain.agents import ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Capability, Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
 from orchestrator.domain.errors import Conflict, InvalidInput, Unavailable
-from orchestrator.domain.events import RouteDecided
+from orchestrator.domain.events import AnswerCached, RouteDecided
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.routing import NEW_TOKENS, Classification, Demand, tokens_of
 from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels, Router
@@ -85,8 +85,12 @@ class Inference:
         limits.texts(texts)
         return await self._classifier.classify(texts)
 
-    async def generate(self, request: Generate) -> AsyncGenerator[ChatChunk | RouteDecided]:
+    async def generate(
+        self, request: Generate, *, tenant: str = ""
+    ) -> AsyncGenerator[ChatChunk | RouteDecided | AnswerCached]:
         """Streams a model's answer; `ChatFinished.usage` has its cost. Closing stops the engine.
+
+        One that was given before, which only a tenant's can be, has `AnswerCached` at its end.
 
         A model that the router picked and that fails before it said anything gives way to the
         next; there is a `RouteDecided` for each.
@@ -96,7 +100,7 @@ class Inference:
         """
         self._check(request)
         if request.model:
-            async with closing(self._asked(request)) as chunks:
+            async with closing(self._asked(request, tenant)) as chunks:
                 async for chunk in chunks:
                     yield chunk
             return
@@ -107,7 +111,7 @@ class Inference:
             said = False
             try:
                 picked = replace(request, model=decided.model)
-                async with closing(self._asked(picked)) as chunks:
+                async with closing(self._asked(picked, tenant)) as chunks:
                     async for chunk in chunks:
                         said = True
                         yield chunk
@@ -118,11 +122,16 @@ class Inference:
             else:
                 return
 
-    async def _asked(self, request: Generate) -> AsyncGenerator[ChatChunk]:
+    async def _asked(
+        self, request: Generate, tenant: str
+    ) -> AsyncGenerator[ChatChunk | AnswerCached]:
         entry = self._catalogue[request.model]
+        asked = self._chat_request(request, tenant)
         try:
-            async with closing(self._language.chat(self._chat_request(request))) as chunks:
+            async with closing(self._language.chat(asked)) as chunks:
                 async for chunk in chunks:
+                    if isinstance(chunk, ChatFinished) and chunk.cached is not None:
+                        yield chunk.cached
                     yield _priced(chunk, entry)
         except MalformedToolCall as error:
             raise Conflict(
@@ -144,7 +153,7 @@ class Inference:
         (decided,) = await self._router.route([asked[-1]], [demand], policy, away=failed)
         return decided
 
-    def _chat_request(self, request: Generate) -> ChatRequest:
+    def _chat_request(self, request: Generate, tenant: str) -> ChatRequest:
         messages = request.messages
         if request.system_prompt:
             messages = (Message(role=Role.SYSTEM, content=request.system_prompt), *messages)
@@ -153,6 +162,7 @@ class Inference:
             messages=messages,
             tools=tuple(spec.schema for spec in self._tools.select(request.tools)),
             sampling=request.sampling,
+            tenant=tenant,
         )
 
     def _check(self, request: Generate) -> None:
@@ -169,5 +179,6 @@ class Inference:
 def _priced(chunk: ChatChunk, entry: ModelEntry) -> ChatChunk:
     if not isinstance(chunk, ChatFinished):
         return chunk
-    usage = chunk.usage.model_copy(update={"cost_micros": entry.cost_micros(chunk.usage)})
+    cost = 0 if chunk.cached else entry.cost_micros(chunk.usage)
+    usage = chunk.usage.model_copy(update={"cost_micros": cost})
     return replace(chunk, usage=usage)

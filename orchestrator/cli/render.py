@@ -85,6 +85,10 @@ class EventPrinter:
                 self._note(f"{mark} {printable(done.content)}", fg="cyan" if done.ok else "red")
             case "step_restarted":
                 self._note(f"· the step starts over ({event.step_restarted.reason})", fg="yellow")
+            case "answer_cached":
+                hit = runs_pb2.AnswerCached.Kind.Name(event.answer_cached.kind)
+                kind = hit.removeprefix("KIND_").lower()
+                self._note(f"· {event.answer_cached.model} was not asked: {kind} cache hit")
             case "sub_run_started":
                 started = event.sub_run_started
                 self._note(f"· run {started.run_id} of {started.agent} is at it")

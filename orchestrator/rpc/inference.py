@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 
 from orchestrator.api.inference import Inference
+from orchestrator.rpc.auth import tenant
 from orchestrator.rpc.convert import messages, requests
 from orchestrator.rpc.pb.fleet.v1 import inference_pb2, inference_pb2_grpc
 
@@ -47,6 +48,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def Generate(
         self, request: inference_pb2.GenerateRequest, _context: object
     ) -> AsyncIterator[inference_pb2.GenerateResponse]:
-        async with aclosing(self._inference.generate(requests.generate(request))) as chunks:
+        generated = self._inference.generate(requests.generate(request), tenant=tenant())
+        async with aclosing(generated) as chunks:
             async for chunk in chunks:
                 yield messages.chunk_message(chunk)

@@ -12,7 +12,7 @@ from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatFinished
 from orchestrator.domain.errors import FleetError, Remedy, Unavailable
 from orchestrator.domain.machine import Failed, InferenceFinished
-from orchestrator.domain.runs import ModelCall, RunError, StepRecord
+from orchestrator.domain.runs import CallOutcome, ModelCall, RunError, StepRecord
 from orchestrator.domain.work import Claim
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
@@ -106,7 +106,8 @@ class StepHandler:
 
     def _count(self, attempt: Attempt) -> None:
         for call in attempt.calls:
-            self._metrics.used(call.model, call.usage)
+            if call.outcome is not CallOutcome.CACHED:
+                self._metrics.used(call.model, call.usage)
 
     async def _until_answered(self, attempt: Attempt, emitter: Emitter) -> None:
         """A model that fails is left for another at once; with none left, they are waited for."""
@@ -157,7 +158,8 @@ class StepHandler:
         )
         await commit(self._runs, claim, finished, emitted=await emitter.rest())
         self._count(attempt)
-        self._metrics.inferred(record)
+        if answer.finished.cached is None:
+            self._metrics.inferred(record)
 
 
 def _record(

@@ -315,8 +315,12 @@ def classification_message(value: Classification) -> inference_pb2.Classificatio
     )
 
 
-def chunk_message(chunk: ChatChunk | events.RouteDecided) -> inference_pb2.GenerateResponse:
+def chunk_message(
+    chunk: ChatChunk | events.RouteDecided | events.AnswerCached,
+) -> inference_pb2.GenerateResponse:
     match chunk:
+        case events.AnswerCached():
+            return inference_pb2.GenerateResponse(answer_cached=cached_message(chunk))
         case events.RouteDecided():
             return inference_pb2.GenerateResponse(route_decided=route_message(chunk))
         case TextChunk():
