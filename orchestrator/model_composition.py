@@ -14,8 +14,10 @@ from orchestrator.adapters.triton import (
     TritonLanguageModel,
     TritonModelControl,
     TritonRouter,
+    TritonVersions,
 )
 from orchestrator.added_models import LiveCatalogue, ModelStore
+from orchestrator.cache_composition import open_cached
 from orchestrator.domain.catalogue import TRITON, Catalogue
 from orchestrator.execution.breaker import BreakerPolicy
 from orchestrator.execution.retry import Backoff
@@ -55,7 +57,24 @@ async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncI
             return {**guarded.unready(), **dict.fromkeys(catalogue.unloaded(), "not loaded")}
 
         live = LiveModels(away=away, signals=observed.signals)
-        yield Models(catalogue, guarded, CachedClassifier(router), router, live)
+        versions = await opened.enter_async_context(
+            TritonVersions(
+                [triton],
+                metrics_urls=[settings.triton.metrics_url],
+                folders=[settings.models_dir / "repository", *settings.triton.repositories],
+            )
+        )
+        cached = await opened.enter_async_context(
+            open_cached(
+                settings,
+                guarded,
+                catalogue=catalogue,
+                versions=versions,
+                embedder=router,
+                registry=registry,
+            )
+        )
+        yield Models(catalogue, cached, CachedClassifier(router), router, live)
 
 
 def _policy(settings: Settings) -> GuardPolicy:

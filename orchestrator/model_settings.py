@@ -81,6 +81,28 @@ class Routing(Section):
     hedge_after_s: float = Field(default=0.0, ge=0)
 
 
+class SemanticCache(Section):
+    """Answers to questions that mean the same; see docs/cache.md."""
+
+    enabled: bool = False
+    threshold: float = Field(default=0.9, ge=0.5, le=1.0)
+    candidates: int = Field(default=256, ge=1, le=1_000)
+
+
+class Cache(Section):
+    """Of answers that can be no others. The bounds are each tenant's. Another `generation`,
+    whatever it says, finds nothing of what is stored.
+    """
+
+    enabled: bool = True
+    ttl_s: float = Field(default=3600.0, gt=0)
+    entries: int = Field(default=10_000, ge=1)
+    bytes: int = Field(default=64 * 1_048_576, ge=1_024)
+    answer_bytes: int = Field(default=262_144, ge=1_024)
+    generation: str = ""
+    semantic: SemanticCache = SemanticCache()
+
+
 def known_providers() -> dict[str, Provider]:
     return {name: Provider.model_validate(table) for name, table in _KNOWN.items()}
 

@@ -30,6 +30,7 @@ from orchestrator.domain.addresses import is_loopback
 from orchestrator.domain.catalogue import TRITON, ModelEntry
 from orchestrator.domain.tools import Effect
 from orchestrator.model_settings import (
+    Cache,
     Provider,
     ProviderName,
     Retries,
@@ -270,6 +271,11 @@ class Triton(_Section):
     def grpc_address(self) -> str:
         return self.address or f"127.0.0.1:{self.grpc_port}"
 
+    @property
+    def metrics_url(self) -> str:
+        host, _, _ = self.grpc_address.rpartition(":")
+        return f"http://{host}:{self.metrics_port}/metrics"
+
 
 def embedded_catalogue() -> dict[str, ModelEntry]:
     text = resources.files("orchestrator.defaults").joinpath("catalogue.toml").read_text("utf-8")
@@ -294,6 +300,7 @@ class Settings(BaseSettings):
     providers: Mapping[ProviderName, Provider] = Field(default_factory=known_providers)
     retries: Retries = Retries()
     routing: Routing = Routing()
+    cache: Cache = Cache()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)
 
     @property

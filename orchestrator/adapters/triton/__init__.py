@@ -9,6 +9,7 @@ from orchestrator.adapters.triton.control import TritonModelControl
 from orchestrator.adapters.triton.gauges import TritonGauges
 from orchestrator.adapters.triton.language_model import TritonLanguageModel
 from orchestrator.adapters.triton.router import TritonRouter
+from orchestrator.adapters.triton.versions import TritonVersions
 
 __all__ = [
     "TritonConnection",
@@ -16,4 +17,5 @@ __all__ = [
     "TritonLanguageModel",
     "TritonModelControl",
     "TritonRouter",
+    "TritonVersions",
 ]

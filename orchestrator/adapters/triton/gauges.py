@@ -101,12 +101,12 @@ class TritonGauges(EngineGauges):
     async def _read(self, client: httpx2.AsyncClient, url: str) -> None:
         began = self._clock()
         try:
-            self._readings[url] = _Reading(began, _waiting_in(await _page(client, url)))
+            self._readings[url] = _Reading(began, _waiting_in(await page(client, url)))
         except (httpx2.HTTPError, ValueError, OverflowError) as error:
             log.debug("the metrics at %s can't be read: %s", url, error or type(error).__name__)
 
 
-async def _page(client: httpx2.AsyncClient, url: str) -> bytes:
+async def page(client: httpx2.AsyncClient, url: str) -> bytes:
     """Raises HTTPError, and ValueError: there is more than metrics would be."""
     text = bytearray()
     async with client.stream("GET", url) as response:
