@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -11,8 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.adapters.triton import (
     TritonConnection,
+    TritonGauges,
     TritonLanguageModel,
     TritonModelControl,
+    TritonReplicas,
+    TritonReplicasControl,
     TritonRouter,
     TritonVersions,
 )
@@ -47,10 +50,13 @@ async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncI
     """All models, as long as the context lasts; what they count is in `registry`."""
     async with AsyncExitStack() as opened:
         catalogue = await opened.enter_async_context(_catalogue(settings))
-        triton = await opened.enter_async_context(TritonConnection(settings.triton.grpc_address))
+        triton = await opened.enter_async_context(TritonReplicas(settings.triton.grpc_addresses))
+        gauges = await opened.enter_async_context(
+            TritonGauges(settings.triton.metrics_urls, catalogue)
+        )
         router = TritonRouter(triton)
         providers = Providers(catalogue, {TRITON: TritonLanguageModel(triton, catalogue)})
-        observed = Observed(providers)
+        observed = Observed(providers, gauges)
         guarded = Guarded(observed, catalogue, GuardMetrics(registry), _policy(settings))
 
         def away() -> Mapping[str, str]:
@@ -101,8 +107,18 @@ async def _catalogue(settings: Settings) -> AsyncIterator[LiveCatalogue]:
 
 @asynccontextmanager
 async def open_model_server(
-    address: str, catalogue: Catalogue
+    addresses: Sequence[str], catalogue: Catalogue, say: Callable[[str], None]
 ) -> AsyncIterator[tuple[ModelControl, LanguageModel]]:
-    """Triton at `address`: the control of its models, and those of the catalogue to ask."""
-    async with TritonConnection(address) as connection:
-        yield TritonModelControl(connection), TritonLanguageModel(connection, catalogue)
+    """The Tritons there: the control of their models, and those of the catalogue to ask.
+
+    `say` is told of one that is away while others are not.
+    """
+    async with AsyncExitStack() as opened:
+        controls = {
+            address: TritonModelControl(await opened.enter_async_context(TritonConnection(address)))
+            for address in addresses
+        }
+        replicas = await opened.enter_async_context(TritonReplicas(addresses))
+        first, *others = controls.values()
+        control = TritonReplicasControl(controls, on_away=say) if others else first
+        yield control, TritonLanguageModel(replicas, catalogue)

@@ -256,9 +256,12 @@ class Limits(_Section):
 
 
 class Triton(_Section):
-    """An empty `address` makes `fleet up` start a server of its own on the ports."""
+    """Without an `address`, or `addresses` of several servers with the same models, `fleet up`
+    starts a server of its own on the ports.
+    """
 
     address: str = ""
+    addresses: tuple[str, ...] = ()
     grpc_port: int = Field(default=8001, ge=0, le=65535)
     http_port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=8002, ge=0, le=65535)
@@ -267,9 +270,30 @@ class Triton(_Section):
     backends: Path = Path("backends")
     models_dir: Path | None = None  # of added models; None: models in `home`
 
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Triton:
+        if self.address and self.addresses:
+            raise ValueError("name either address or addresses, not both")
+        for address in self.addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise ValueError(f"addresses: {address!r} must be host:port, such as 'gpu1:8001'")
+        if len(set(self.addresses)) < len(self.addresses):
+            raise ValueError("addresses names a server twice")
+        return self
+
     @property
-    def grpc_address(self) -> str:
-        return self.address or f"127.0.0.1:{self.grpc_port}"
+    def is_elsewhere(self) -> bool:
+        return bool(self.address or self.addresses)
+
+    @property
+    def grpc_addresses(self) -> tuple[str, ...]:
+        return self.addresses or (self.address or f"127.0.0.1:{self.grpc_port}",)
+
+    @property
+    def metrics_urls(self) -> tuple[str, ...]:
+        hosts = (address.rpartition(":")[0] for address in self.grpc_addresses)
+        return tuple(f"http://{host}:{self.metrics_port}/metrics" for host in hosts)
 
     @property
     def metrics_url(self) -> str:

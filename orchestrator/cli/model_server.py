@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import click
 
@@ -18,10 +18,10 @@ from orchestrator.settings import Settings
 from orchestrator.supervisor.record import read_record
 
 
-def triton_address(settings: Settings) -> str:
-    """That of the stack in this folder, or the configured one."""
+def triton_addresses(settings: Settings) -> Sequence[str]:
+    """Those of the stack in this folder, or the configured ones."""
     record = read_record(settings.home)
-    return record.triton if record else settings.triton.grpc_address
+    return record.triton.split(", ") if record else settings.triton.grpc_addresses
 
 
 def known_models(settings: Settings, store: ModelStore) -> dict[str, ModelEntry]:
@@ -43,14 +43,14 @@ async def at_desk(
     *,
     also_without_triton: bool = False,
 ) -> None:
-    address = triton_address(settings)
-    async with open_model_server(address, catalogue) as (control, language):
+    addresses = triton_addresses(settings)
+    async with open_model_server(addresses, catalogue, say) as (control, language):
         try:
             await control.served()
         except FleetError as error:
             if not also_without_triton:
                 raise Unavailable(
-                    f"Triton does not answer at {address}; start it with: fleet up",
+                    f"Triton does not answer at {', '.join(addresses)}; start it with: fleet up",
                     reason=error.reason,
                 ) from None
         await work(ModelDesk(store, control, language, say))
