@@ -95,7 +95,8 @@ class TritonReplicas:
             replica = self._pick(model, tried, session)
             with replica.call(model) as call:
                 try:
-                    async with aclosing(replica.connection.stream(request, sent=sent)) as outputs:
+                    opened = replica.connection.stream(request, sent=sent, session=session)
+                    async with aclosing(opened) as outputs:
                         while True:
                             try:
                                 output = await call.wait(model, anext(outputs))
@@ -166,7 +167,7 @@ class TritonReplicas:
     async def _check(self, replica: Replica) -> None:
         began = self._clock()
         well = await replica.connection.alive()
-        if not well and replica.heard_s < began:
+        if not well and replica.heard_s <= began:
             self._take_out(replica, SERVER, Unreachable(f"it is silent for {READY_TIMEOUT_S:g} s"))
             replica.leave()  # also who asked it although it was out
 
