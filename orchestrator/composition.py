@@ -1,6 +1,6 @@
 """Opens everything a process needs, in one lifespan.
 
-Only this and `tool_composition` import adapters.
+Only this, `model_composition` and `tool_composition` import adapters.
 """
 
 from __future__ import annotations
@@ -12,19 +12,11 @@ import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
 from orchestrator.adapters.authenticators import ApiKeyAuthenticator, OpenAuthenticator
 from orchestrator.adapters.redis_state import open_redis_state
-from orchestrator.adapters.triton import (
-    TritonConnection,
-    TritonLanguageModel,
-    TritonModelControl,
-    TritonRouter,
-)
-from orchestrator.added_models import LiveCatalogue, ModelStore
 from orchestrator.api.agents import Agents
 from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
@@ -33,7 +25,7 @@ from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
 from orchestrator.api.usage import UsageReports
 from orchestrator.domain.agents import AgentSpec
-from orchestrator.domain.catalogue import Catalogue, dearest_call_micros
+from orchestrator.domain.catalogue import dearest_call_micros
 from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
@@ -41,9 +33,8 @@ from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import full_jitter
 from orchestrator.execution.sweeper import Sweeper
+from orchestrator.model_composition import Models, open_models
 from orchestrator.ports.auth import Authenticator
-from orchestrator.ports.model_control import ModelControl
-from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.rpc.server import ApiServer, ServerSettings
@@ -71,13 +62,6 @@ class StoppedError(Exception):
     """The process was told to stop before it had started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Models:
-    catalogue: LiveCatalogue
-    language: TritonLanguageModel
-    router: TritonRouter
-
-
 async def serve_api(settings: Settings, stopping: asyncio.Event) -> None:
     """Serves fleet.v1 until `stopping` is set, then drains.
 
@@ -88,7 +72,7 @@ async def serve_api(settings: Settings, stopping: asyncio.Event) -> None:
         async with (
             _tools(settings) as tools,  # first: what is set up wrongly is said at once
             _state(settings, stopping) as state,
-            _models(settings) as models,
+            open_models(settings, metrics.registry) as models,
         ):
             server = _api_server(settings, state, models, tools, metrics)
             try:
@@ -109,17 +93,17 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
         async with (
             _tools(settings) as tools,  # first: what is set up wrongly is said at once
             _state(settings, stopping) as state,
-            _models(settings) as models,
+            open_models(settings, metrics.registry) as models,
         ):
             counted = ExecutionMetrics(metrics.registry)
             handler = StepHandler(
                 runs=state.runs,
                 agents=AgentBook(state.agents),
                 tools=tools,
-                classifier=models.router,
+                classifier=models.classifier,
                 language=models.language,
                 catalogue=models.catalogue,
-                unloaded=models.catalogue.unloaded,
+                live=models.live,
                 metrics=counted,
                 settings=StepSettings(
                     patience_s=section.patience_s,
@@ -233,10 +217,11 @@ def _api_server(
         inference=Inference(
             catalogue=models.catalogue,
             language=models.language,
-            classifier=models.router,
-            embedder=models.router,
+            classifier=models.classifier,
+            embedder=models.embedder,
             tools=tools,
             ledger=state.ledger,
+            live=models.live,
         ),
         usage=UsageReports(state.ledger),
     )
@@ -300,28 +285,6 @@ async def _state(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[S
             else:
                 break
         yield state
-
-
-@asynccontextmanager
-async def _models(settings: Settings) -> AsyncIterator[Models]:
-    catalogue = LiveCatalogue(settings.models, ModelStore(settings.models_dir))
-    following = asyncio.create_task(catalogue.follow())
-    try:
-        async with TritonConnection(settings.triton.grpc_address) as connection:
-            language = TritonLanguageModel(connection, catalogue)
-            yield Models(catalogue, language, TritonRouter(connection))
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
-
-
-@asynccontextmanager
-async def open_model_server(
-    address: str, catalogue: Catalogue
-) -> AsyncIterator[tuple[ModelControl, LanguageModel]]:
-    """Triton at `address`: the control of its models, and those of the catalogue to ask."""
-    async with TritonConnection(address) as connection:
-        yield TritonModelControl(connection), TritonLanguageModel(connection, catalogue)
 
 
 @contextmanager

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -32,9 +30,20 @@ from pydantic_settings import (
 from orchestrator.domain import budgets
 from orchestrator.domain.addresses import is_loopback
 from orchestrator.domain.budgets import BudgetRule
-from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.catalogue import TRITON, ModelEntry
 from orchestrator.domain.tools import Effect
+from orchestrator.model_settings import (
+    Cache,
+    Provider,
+    ProviderName,
+    Retries,
+    Routing,
+    known_providers,
+    providers_of,
+)
 from orchestrator.ports import state
+from orchestrator.settings_sections import Secret
+from orchestrator.settings_sections import Section as _Section
 
 CONFIG_FILE = "fleet.toml"
 _LIMITS = state.Limits()
@@ -46,10 +55,6 @@ _OTHER_VARIABLES = {
 
 class SettingsError(Exception):
     """A setting is wrong; the message says which and what would be right."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Api(_Section):
@@ -116,20 +121,6 @@ class PythonTool(_Section):
     concurrency: int | None = Field(default=None, ge=0)
     needs_approval: bool | None = None
     retry: Retry | None = None
-
-
-class Secret(_Section):
-    """A value that is read from the environment or a file, after `prefix`."""
-
-    env: str = ""
-    file: Path | None = None
-    prefix: SecretStr = SecretStr("")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Secret:
-        if bool(self.env) == bool(self.file):
-            raise ValueError("must name either env or file")
-        return self
 
 
 class HttpTool(_Section):
@@ -288,9 +279,12 @@ class Budgets(_Section):
 
 
 class Triton(_Section):
-    """An empty `address` makes `fleet up` start a server of its own on the ports."""
+    """Without an `address`, or `addresses` of several servers with the same models, `fleet up`
+    starts a server of its own on the ports.
+    """
 
     address: str = ""
+    addresses: tuple[str, ...] = ()
     grpc_port: int = Field(default=8001, ge=0, le=65535)
     http_port: int = Field(default=8000, ge=0, le=65535)
     metrics_port: int = Field(default=8002, ge=0, le=65535)
@@ -299,9 +293,35 @@ class Triton(_Section):
     backends: Path = Path("backends")
     models_dir: Path | None = None  # of added models; None: models in `home`
 
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Triton:
+        if self.address and self.addresses:
+            raise ValueError("name either address or addresses, not both")
+        for address in self.addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise ValueError(f"addresses: {address!r} must be host:port, such as 'gpu1:8001'")
+        if len(set(self.addresses)) < len(self.addresses):
+            raise ValueError("addresses names a server twice")
+        return self
+
     @property
-    def grpc_address(self) -> str:
-        return self.address or f"127.0.0.1:{self.grpc_port}"
+    def is_elsewhere(self) -> bool:
+        return bool(self.address or self.addresses)
+
+    @property
+    def grpc_addresses(self) -> tuple[str, ...]:
+        return self.addresses or (self.address or f"127.0.0.1:{self.grpc_port}",)
+
+    @property
+    def metrics_urls(self) -> tuple[str, ...]:
+        hosts = (address.rpartition(":")[0] for address in self.grpc_addresses)
+        return tuple(f"http://{host}:{self.metrics_port}/metrics" for host in hosts)
+
+    @property
+    def metrics_url(self) -> str:
+        host, _, _ = self.grpc_address.rpartition(":")
+        return f"http://{host}:{self.metrics_port}/metrics"
 
 
 def embedded_catalogue() -> dict[str, ModelEntry]:
@@ -325,6 +345,10 @@ class Settings(BaseSettings):
     limits: Limits = Limits()
     budgets: Budgets = Budgets()
     triton: Triton = Triton()
+    providers: Mapping[ProviderName, Provider] = Field(default_factory=known_providers)
+    retries: Retries = Retries()
+    routing: Routing = Routing()
+    cache: Cache = Cache()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)
 
     @property
@@ -353,6 +377,22 @@ class Settings(BaseSettings):
             name: {"name": name, **entry} if isinstance(entry, Mapping) else entry
             for name, entry in value.items()
         }
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _with_the_known_ones(cls, value: Any) -> Any:
+        return providers_of(value) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _known_providers(self) -> Settings:
+        known = [TRITON, *self.providers]
+        for name, entry in self.models.items():
+            if entry.provider not in known:
+                raise ValueError(
+                    f"models.{name}.provider is {entry.provider!r}; it must be one of "
+                    f"{', '.join(known)}, or get a table [providers.{entry.provider}]"
+                )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -47,7 +47,8 @@ from orchestrator.execution.breaker import BreakerPolicy
 from orchestrator.ports.tools import ToolRegistry, ToolSource
 from orchestrator.settings import HttpTool as HttpSection
 from orchestrator.settings import McpServer as McpSection
-from orchestrator.settings import PythonTool, Retry, Secret, Settings, Tools
+from orchestrator.settings import PythonTool, Retry, Settings, Tools
+from orchestrator.settings_sections import Secret
 from orchestrator.toolbox.runner import RunnerSettings
 
 

@@ -5,6 +5,7 @@ written by a thread of their own: the number of running requests at once, the re
 """
 
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Mapping
@@ -27,11 +28,13 @@ COUNTERS = {
 }
 RUNNING = "fleet_llm_requests_running"
 FINISHED = "fleet_llm_requests_finished_total"
+LOADED = "fleet_llm_load_timestamp_seconds"
 GAUGES = {
     RUNNING: "Requests in the engine's last step, less those cancelled since.",
     "fleet_llm_requests_waiting": "Requests the engine has taken in but not scheduled.",
     "fleet_llm_kv_cache_usage_ratio": "Share of the KV cache in use, 0 to 1.",
     "fleet_llm_engine_up": "1 while the engine can take requests, else 0.",
+    LOADED: "When the engine last read the model's files, in seconds of the Unix epoch.",
 }
 HISTOGRAMS = {
     "fleet_llm_time_to_first_token_seconds": (
@@ -117,7 +120,9 @@ class Metrics:
     def engine_up(self, up: bool) -> None:
         with self._changed:
             self._values["fleet_llm_engine_up"] = 1.0 if up else 0.0
-            if not up:
+            if up:
+                self._values[LOADED] = time.time()
+            else:
                 self._running = 0
                 self._values[RUNNING] = 0.0
                 self._values["fleet_llm_requests_waiting"] = 0.0

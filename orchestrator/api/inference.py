@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.api import limits
@@ -14,26 +14,26 @@ from orchestrator.api.streams import closing
 from orchestrator.domain.agents import ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Capability, Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
-from orchestrator.domain.errors import Conflict
-from orchestrator.domain.events import RouteDecided
+from orchestrator.domain.errors import Conflict, InvalidInput, Unavailable
+from orchestrator.domain.events import AnswerCached, RouteDecided
 from orchestrator.domain.messages import Message, Role
-from orchestrator.domain.routing import Classification, Demand, decide
+from orchestrator.domain.routing import NEW_TOKENS, Classification, Demand, tokens_of
+from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels, Router
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
 from orchestrator.ports.tools import ToolRegistry
 
-BYTES_PER_TOKEN = 4
-"""A rule of thumb for English text, for estimates only."""
-ESTIMATED_NEW_TOKENS = 256
-
 
 @dataclass(frozen=True, slots=True)
 class Generate:
+    """An empty `model` leaves the choice to the router, under `policy`."""
+
     model: str
     system_prompt: str
     messages: tuple[Message, ...]
     tools: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
+    policy: ModelPolicy = ModelPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,9 @@ class Inference:
         embedder: Embedder,
         tools: ToolRegistry,
         ledger: Ledger,
+        live: LiveModels = NOTHING_KNOWN,
     ) -> None:
+        self._router = Router(classifier, catalogue, live)
         self._catalogue = catalogue
         self._language = language
         self._classifier = classifier
@@ -68,24 +70,16 @@ class Inference:
     async def route(self, texts: Sequence[str], policy: ModelPolicy) -> tuple[RouteDecided, ...]:
         limits.texts(texts)
         check_policy(policy, "policy", self._catalogue)
-        classifications, models = await asyncio.gather(
-            self._classifier.classify(texts), self.models()
-        )
-        unready = {model.entry.name for model in models if not model.ready}
-        return tuple(
-            decide(
-                Demand(
-                    capabilities={Capability.CHAT},
-                    prompt_tokens=-(-len(text.encode()) // BYTES_PER_TOKEN),
-                    new_tokens=ESTIMATED_NEW_TOKENS,
-                ),
-                classification,
-                catalogue=self._catalogue,
-                policy=policy,
-                unready=unready,
+        unready = {m.entry.name: "not ready" for m in await self.models() if not m.ready}
+        demands = [
+            Demand(
+                capabilities={Capability.CHAT},
+                prompt_tokens=tokens_of(len(text)),
+                new_tokens=NEW_TOKENS,
             )
-            for text, classification in zip(texts, classifications, strict=True)
-        )
+            for text in texts
+        ]
+        return await self._router.route(texts, demands, policy, away=unready)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         limits.texts(texts)
@@ -95,24 +89,74 @@ class Inference:
         limits.texts(texts)
         return await self._classifier.classify(texts)
 
-    async def generate(self, request: Generate, *, tenant: str) -> AsyncGenerator[ChatChunk]:
+    async def generate(
+        self, request: Generate, *, tenant: str
+    ) -> AsyncGenerator[ChatChunk | RouteDecided | AnswerCached]:
         """Streams a model's answer; `ChatFinished.usage` has its cost. Closing stops the engine.
+
+        One that was given before, which only a tenant's can be, has `AnswerCached` at its end.
+
+        A model that the router picked and that fails before it said anything gives way to the
+        next; there is a `RouteDecided` for each.
 
         Raises:
             Conflict: MALFORMED_TOOL_CALL, the model wrote a call that can't be read.
             Exhausted: BUDGET, the tenant has spent it, or reserved the rest.
         """
-        entry = self._check(request)
+        self._check(request)
+        if request.model:
+            async with closing(self._asked(request, tenant)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+            return
+        failed: dict[str, str] = {}
+        while True:
+            decided = await self._pick(request, failed)
+            yield decided
+            said = False
+            try:
+                picked = replace(request, model=decided.model)
+                async with closing(self._asked(picked, tenant)) as chunks:
+                    async for chunk in chunks:
+                        said = True
+                        yield chunk
+            except Unavailable:
+                if said:
+                    raise
+                failed[decided.model] = "failed just now"
+            else:
+                return
+
+    async def _asked(
+        self, request: Generate, tenant: str
+    ) -> AsyncGenerator[ChatChunk | AnswerCached]:
+        entry = self._catalogue[request.model]
+        asked = self._chat_request(request, tenant)
         try:
-            asked = self._chat_request(request, tenant)
             async with closing(self._paid.chat(entry, asked)) as chunks:
                 async for chunk in chunks:
+                    if isinstance(chunk, ChatFinished) and chunk.cached is not None:
+                        yield chunk.cached
                     yield _priced(chunk, entry)
         except MalformedToolCall as error:
             raise Conflict(
                 f"model {entry.name} wrote a tool call that can't be read: {error.detail[:200]}",
                 reason="MALFORMED_TOOL_CALL",
             ) from error
+
+    async def _pick(self, request: Generate, failed: Mapping[str, str]) -> RouteDecided:
+        """There is no cascade: the answer is streamed as it comes."""
+        asked = [m.content for m in request.messages if m.role is Role.USER and m.content.strip()]
+        if not asked:
+            raise InvalidInput(
+                "messages has no text of a user to route by: name a model", field="model"
+            )
+        needs = {Capability.CHAT} | ({Capability.TOOLS} if request.tools else set())
+        size = len(request.system_prompt) + sum(len(m.content) for m in request.messages)
+        demand = Demand(needs, tokens_of(size), request.sampling.max_tokens or NEW_TOKENS)
+        policy = request.policy.model_copy(update={"cascade": False})
+        (decided,) = await self._router.route([asked[-1]], [demand], policy, away=failed)
+        return decided
 
     def _chat_request(self, request: Generate, tenant: str) -> ChatRequest:
         messages = request.messages
@@ -126,18 +170,20 @@ class Inference:
             tenant=tenant,
         )
 
-    def _check(self, request: Generate) -> ModelEntry:
-        limits.text(request.model, "model", max_bytes=limits.NAME_BYTES, required=True)
-        limits.known_name(request.model, "model", known=self._catalogue, what="model")
+    def _check(self, request: Generate) -> None:
+        limits.text(request.model, "model", max_bytes=limits.NAME_BYTES)
+        if request.model:
+            limits.known_name(request.model, "model", known=self._catalogue, what="model")
+        check_policy(request.policy, "policy", self._catalogue)
         limits.text(request.system_prompt, "system_prompt", max_bytes=limits.SYSTEM_PROMPT_BYTES)
         limits.names(request.tools, "tools", known=self._tools.specs(), what="tool")
         check_sampling(request.sampling, "sampling")
         check_messages(request.messages)
-        return self._catalogue[request.model]
 
 
 def _priced(chunk: ChatChunk, entry: ModelEntry) -> ChatChunk:
     if not isinstance(chunk, ChatFinished):
         return chunk
-    usage = chunk.usage.model_copy(update={"cost_micros": entry.cost_micros(chunk.usage)})
+    cost = 0 if chunk.cached else entry.cost_micros(chunk.usage)
+    usage = chunk.usage.model_copy(update={"cost_micros": cost})
     return replace(chunk, usage=usage)

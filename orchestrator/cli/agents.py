@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.agent_file import read_agent, written
 from orchestrator.cli.connection import address_option, call
 from orchestrator.cli.listing import json_lines_option, limit_option, show_list
-from orchestrator.cli.render import dim, one_line, shortened
+from orchestrator.cli.render import dim, one_line, policy_name, shortened
 from orchestrator.client import FleetClient
 from orchestrator.rpc.pb.fleet.v1 import agents_pb2
 
@@ -58,9 +58,8 @@ def _row(agent: agents_pb2.Agent) -> tuple[str, ...]:
 
 
 def _policy(policy: agents_pb2.ModelPolicy) -> str:
-    name = agents_pb2.ModelPolicy.Preference.Name(policy.preference)
-    preference = name.removeprefix("PREFERENCE_").lower().replace("_", " ")
-    return f"{preference} of {', '.join(policy.models)}" if policy.models else preference
+    said = policy_name(policy)
+    return f"{said} of {', '.join(policy.models)}" if policy.models else said
 
 
 @agents.command()

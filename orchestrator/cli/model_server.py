@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,20 +14,20 @@ from orchestrator.added_models.engine_files import VllmHost
 from orchestrator.added_models.serving import ModelDesk
 from orchestrator.cli.connection import FAILED, INTERRUPTED, UNREACHABLE, USAGE
 from orchestrator.cli.up import say
-from orchestrator.composition import open_model_server
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.errors import FleetError, NotFound, Unavailable
 from orchestrator.engines import ENGINE, EngineStore, Flavour
+from orchestrator.model_composition import open_model_server
 from orchestrator.settings import Settings
 from orchestrator.supervisor.record import read_record
 from orchestrator.triton import ServerNotFoundError
 from orchestrator.triton.find import find_server
 
 
-def triton_address(settings: Settings) -> str:
-    """That of the stack in this folder, or the configured one."""
+def triton_addresses(settings: Settings) -> Sequence[str]:
+    """Those of the stack in this folder, or the configured ones."""
     record = read_record(settings.home)
-    return record.triton if record else settings.triton.grpc_address
+    return record.triton.split(", ") if record else settings.triton.grpc_addresses
 
 
 def vllm_host(settings: Settings) -> VllmHost:
@@ -80,14 +80,14 @@ async def at_desk(
     *,
     also_without_triton: bool = False,
 ) -> None:
-    address = triton_address(settings)
-    async with open_model_server(address, catalogue) as (control, language):
+    addresses = triton_addresses(settings)
+    async with open_model_server(addresses, catalogue, say) as (control, language):
         try:
             await control.served()
         except FleetError as error:
             if not also_without_triton:
                 raise Unavailable(
-                    f"Triton does not answer at {address}; start it with: fleet up",
+                    f"Triton does not answer at {', '.join(addresses)}; start it with: fleet up",
                     reason=error.reason,
                 ) from None
         await work(ModelDesk(store, control, language, say))

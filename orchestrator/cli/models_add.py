@@ -86,7 +86,7 @@ def add(
                 tool_format=tool_format,
                 chat_template=chat_template,
                 precision=precision,
-                memory_here=not settings.triton.address and not no_load,
+                memory_here=not settings.triton.is_elsewhere and not no_load,
                 forced=force,
             )
             loads = not no_load and host is not None and _has_backend(settings, chosen)
@@ -158,7 +158,9 @@ def _host(settings: Settings) -> VllmHost | None:
 def _has_backend(settings: Settings, engine: Engine) -> bool:
     """What another machine's Triton has is seen when it loads the model."""
     places = (settings.triton.backends, runtime_folder(settings.home) / "triton" / "backends")
-    if settings.triton.address or any((place / engine / "model.py").is_file() for place in places):
+    if settings.triton.is_elsewhere or any(
+        (place / engine / "model.py").is_file() for place in places
+    ):
         return True
     say(f"Triton has no backend {engine} here: the model is only written")
     return False

@@ -11,12 +11,12 @@ from google.protobuf.json_format import MessageToDict
 
 from orchestrator.added_models import ModelStore
 from orchestrator.cli.connection import address_option, call, resolve
-from orchestrator.cli.model_server import triton_address
+from orchestrator.cli.model_server import triton_addresses
 from orchestrator.cli.render import money, table
-from orchestrator.cli.up import read_settings
+from orchestrator.cli.up import read_settings, say
 from orchestrator.client import FleetClient
-from orchestrator.composition import open_model_server
 from orchestrator.domain.errors import FleetError
+from orchestrator.model_composition import open_model_server
 from orchestrator.ports.model_control import LoadState, ServedVersion
 from orchestrator.rpc.pb.fleet.v1 import inference_pb2
 from orchestrator.settings import Settings
@@ -66,7 +66,7 @@ def list_models(as_json: bool, address: str | None) -> None:
 async def _served(settings: Settings) -> Mapping[str, Sequence[ServedVersion]]:
     """By model; empty while Triton does not answer."""
     found: dict[str, list[ServedVersion]] = {}
-    async with open_model_server(triton_address(settings), {}) as (control, _):
+    async with open_model_server(triton_addresses(settings), {}, say) as (control, _):
         try:
             rows = await control.served()
         except FleetError:

@@ -10,7 +10,7 @@ import click
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
-from orchestrator.rpc.pb.fleet.v1 import runs_pb2
+from orchestrator.rpc.pb.fleet.v1 import agents_pb2, runs_pb2
 
 _DRAWS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -27,6 +27,15 @@ def state_name(state: int) -> str:
 def kind_name(kind: int) -> str:
     name = runs_pb2.InterruptKind.Name(kind)  # type: ignore[arg-type]
     return name.removeprefix("INTERRUPT_KIND_").lower().replace("_", " ")
+
+
+def policy_name(policy: agents_pb2.ModelPolicy) -> str:
+    """`cheapest that can`, `quality 2 latency 0.5`; with `, cascade` where there is one."""
+    weights = [(field.name, value) for field, value in policy.weights.ListFields()]
+    name = agents_pb2.ModelPolicy.Preference.Name(policy.preference)
+    preference = name.removeprefix("PREFERENCE_").lower().replace("_", " ")
+    said = " ".join(f"{name} {value:g}" for name, value in weights) or preference
+    return f"{said}, cascade" if policy.cascade else said
 
 
 def printable(text: str) -> str:
@@ -85,6 +94,12 @@ class EventPrinter:
                 self._note(f"{mark} {printable(done.content)}", fg="cyan" if done.ok else "red")
             case "step_restarted":
                 self._note(f"· the step starts over ({event.step_restarted.reason})", fg="yellow")
+            case "answer_checked":
+                checked = event.answer_checked
+                if not checked.passed:
+                    self._note(f"· {not_passed(checked)}", fg="yellow")
+            case "answer_cached":
+                self._note(f"· {from_cache(event.answer_cached)}")
             case "sub_run_started":
                 started = event.sub_run_started
                 self._note(f"· run {started.run_id} of {started.agent} is at it")
@@ -123,6 +138,17 @@ class EventPrinter:
     def _note(self, text: str, fg: str | None = None) -> None:
         self.close()
         click.echo(click.style(text, fg=fg, dim=fg is None), err=True)
+
+
+def not_passed(checked: runs_pb2.AnswerChecked) -> str:
+    then = f"; {checked.escalated_to} is asked" if checked.escalated_to else ""
+    return f"{checked.model} was not good enough: {printable(checked.reason)}{then}"
+
+
+def from_cache(cached: runs_pb2.AnswerCached) -> str:
+    kind = runs_pb2.AnswerCached.Kind.Name(cached.kind).removeprefix("KIND_").lower()
+    alike = f" (similarity {cached.similarity:.2f})" if cached.similarity else ""
+    return f"{cached.model} was not asked: {kind} cache hit{alike}"
 
 
 def usage_line(run: runs_pb2.Run) -> str:

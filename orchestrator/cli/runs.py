@@ -17,6 +17,7 @@ from orchestrator.cli.listing import (
     show_list,
 )
 from orchestrator.cli.render import EventPrinter, money, on_screen, one_line, state_name, table
+from orchestrator.cli.why import show_why
 from orchestrator.client import Answer, FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 
@@ -62,12 +63,19 @@ def _row(run: runs_pb2.Run) -> tuple[str, ...]:
 
 @runs.command()
 @click.argument("run_id")
+@click.option("--why", is_flag=True, help="Show why each model was asked instead.")
 @json_object_option
 @address_option
-def get(run_id: str, as_json: bool, address: str | None) -> None:
-    """Show one run: its state, its steps, what it cost."""
+def get(*, run_id: str, why: bool, as_json: bool, address: str | None) -> None:
+    """Show one run: its state, its steps, what it cost.
+
+    With --why: each choice of a model with all that it went by, checks of answers, what came
+    out of the cache; also of a run that has ended.
+    """
 
     async def work(client: FleetClient) -> int:
+        if why:
+            return await show_why(client, run_id, as_json=as_json)
         run = await client.run(run_id)
         if as_json:
             click.echo(one_line(run))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 import grpc
@@ -10,13 +11,20 @@ from grpc_status import rpc_status
 
 
 class CallError(Exception):
-    """A call failed: `code` is gRPC's, `reason` the service's (empty when it gave none)."""
+    """A call failed: `code` is gRPC's, `reason` and `metadata` the service's, empty without any."""
 
-    def __init__(self, code: grpc.StatusCode, message: str, reason: str = "") -> None:
+    def __init__(
+        self,
+        code: grpc.StatusCode,
+        message: str,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.reason = reason
+        self.metadata = dict(metadata or {})
 
     @property
     def retryable(self) -> bool:
@@ -32,14 +40,14 @@ class CallError(Exception):
 def call_error(error: grpc.RpcError) -> CallError:
     """Reads a gRPC error, with its google.rpc.ErrorInfo where there is one."""
     assert isinstance(error, grpc.aio.AioRpcError)
-    reason = ""
+    info = error_details_pb2.ErrorInfo()
     try:
         status = rpc_status.from_call(cast(grpc.Call, error))
     except ValueError:
         # The details disagree with the status: somebody between us and the service wrote one.
         status = None
     for detail in status.details if status else ():
-        info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info):
-            reason = info.reason
-    return CallError(error.code(), error.details() or error.code().name, reason)
+            break
+    said = error.details() or error.code().name
+    return CallError(error.code(), said, info.reason, info.metadata)

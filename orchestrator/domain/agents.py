@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from orchestrator.domain.base import Value
 
@@ -18,9 +19,15 @@ class Preference(StrEnum):
 class PolicyWeights(Value):
     """What a candidate's estimated quality, cost and latency count for; one is above 0."""
 
-    quality: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
-    cost: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
-    latency: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    quality: float = Field(default=0.0, ge=0.0, le=1e6, allow_inf_nan=False)
+    cost: float = Field(default=0.0, ge=0.0, le=1e6, allow_inf_nan=False)
+    latency: float = Field(default=0.0, ge=0.0, le=1e6, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _one_counts(self) -> Self:
+        if not (self.quality or self.cost or self.latency):
+            raise ValueError("one of quality, cost and latency has to be above 0")
+        return self
 
 
 class ModelPolicy(Value):

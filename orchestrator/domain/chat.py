@@ -26,9 +26,13 @@ class ToolSchema:
 
 @dataclass(slots=True)
 class Meter:
-    """What an answer has taken so far, for whoever stops it before `ChatFinished`."""
+    """What an answer has taken so far, for whoever stops it before `ChatFinished`.
+
+    `cached`: it was taken for another request, which paid for it.
+    """
 
     usage: Usage = Usage()
+    cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,11 @@ def usage_of(calls: Iterable[ModelCall]) -> Usage:
     return reduce(add, (call.usage for call in calls), Usage())
 
 
+def served_tokens(calls: Iterable[ModelCall]) -> int:
+    """The tokens that models served: an answer that was given before took none."""
+    return sum(call.usage.tokens for call in calls if call.outcome is not CallOutcome.CACHED)
+
+
 class RunError(Value):
     reason: str
     message: str

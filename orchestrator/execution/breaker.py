@@ -64,19 +64,23 @@ class Breaker:
 
     def admit(self, *, within_s: float) -> Admitted | Resting:
         """Asks for a call that has to end within that time: a probe that has not has failed."""
+        wait_s = self.wait_s()
+        if wait_s > 0:
+            return Resting(wait_s)
+        if self._circuit is Circuit.OPEN:
+            self._become(Circuit.HALF_OPEN)
+        if self._circuit is Circuit.HALF_OPEN:
+            self._probe_ends = self._now() + within_s
+        return Admitted(self._round)
+
+    def wait_s(self) -> float:
+        """The least time until a call may be made; 0: now."""
         now = self._now()
         if now >= self._probe_ends:
             self._open(self._probe_ends)
         if self._circuit is Circuit.OPEN:
-            left_s = self._opened + self._policy.rest_s - now
-            if left_s > 0:
-                return Resting(left_s)
-            self._become(Circuit.HALF_OPEN)
-        if self._circuit is Circuit.HALF_OPEN:
-            if self._probe_ends < math.inf:
-                return Resting(self._policy.rest_s)
-            self._probe_ends = now + within_s
-        return Admitted(self._round)
+            return max(0.0, self._opened + self._policy.rest_s - now)
+        return self._policy.rest_s if self._probe_ends < math.inf else 0.0
 
     def succeeded(self, admitted: Admitted) -> None:
         if admitted.round != self._round:

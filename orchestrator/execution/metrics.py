@@ -46,6 +46,9 @@ class ExecutionMetrics:
             "From the request to the model until its first text",
             "model",
         )
+        self._left = self._counter(
+            "model_fallbacks", "Times a step left a model that failed for another", "model"
+        )
         self._tools = self._counter("tool_calls", "Tries of tool calls", "tool", "outcome")
 
     def _counter(self, name: str, said: str, *labels: str) -> Counter:
@@ -79,6 +82,9 @@ class ExecutionMetrics:
 
     def tool_called(self, tool: str, outcome: str) -> None:
         self._tools.labels(tool, outcome).inc()
+
+    def left(self, model: str) -> None:
+        self._left.labels(model).inc()
 
     def inferred(self, record: StepRecord) -> None:
         *_, ttft = self._of_model(record.model)

@@ -14,6 +14,7 @@ from orchestrator.domain.errors import (
     InvalidInput,
     NotFound,
     OutOfRange,
+    Remedy,
     StaleLease,
     Unavailable,
 )
@@ -52,6 +53,8 @@ POLICY: tuple[tuple[type[Exception], str, Treatment], ...] = (
 
 
 def treatment(error: Exception) -> Treatment:
+    if isinstance(error, Unavailable) and error.remedy is Remedy.GIVE_UP:
+        return Treatment.FAIL
     reason = error.reason if isinstance(error, FleetError) else ""
     for kind, only, treated in POLICY:
         if isinstance(error, kind) and only in ("", reason):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Sequence
 
+from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatRequest
 from orchestrator.domain.routing import Classification
 
@@ -31,6 +32,16 @@ class LanguageModel(ABC):
         """Says whether the model answers now. Never raises."""
 
 
+class ModelVersions(ABC):
+    @abstractmethod
+    async def version(self, entry: ModelEntry) -> str:
+        """Returns what tells the weights that serve this entry now from others of the same name.
+
+        Raises:
+            Unavailable: it can't be told now.
+        """
+
+
 class RequestClassifier(ABC):
     @abstractmethod
     async def classify(self, texts: Sequence[str]) -> tuple[Classification, ...]:
@@ -48,4 +59,16 @@ class Embedder(ABC):
         """Returns one L2-normalised vector of 384 floats a text, in order.
 
         Raises: as `RequestClassifier.classify`.
+        """
+
+
+class EngineGauges(ABC):
+    """What the engines that answer say of themselves."""
+
+    @abstractmethod
+    def waiting(self, model: str) -> int | None:
+        """Returns how many requests the engine has taken in and not begun.
+
+        At once and from memory: a value is never older than a second, and None is not known.
+        Asking makes for newer ones.
         """

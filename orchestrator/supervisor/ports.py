@@ -68,7 +68,7 @@ def _wanted(settings: Settings) -> Iterator[tuple[str, str, int]]:
         yield "worker.metrics_port", loopback, settings.worker.metrics_port + number
     if not settings.redis.url.get_secret_value():
         yield "redis.port", loopback, settings.redis.port
-    if not settings.triton.address:
+    if not settings.triton.is_elsewhere:
         yield "triton.grpc_port", loopback, settings.triton.grpc_port
         yield "triton.http_port", loopback, settings.triton.http_port
         yield "triton.metrics_port", loopback, settings.triton.metrics_port

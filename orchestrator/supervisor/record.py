@@ -11,7 +11,7 @@ _FILE = "stack.json"
 
 @dataclass(frozen=True, slots=True)
 class StackRecord:
-    """Addresses are host:port, metrics are URLs by process."""
+    """Addresses are host:port, metrics are URLs by process. Several Tritons are joined by ", "."""
 
     pid: int
     api: str

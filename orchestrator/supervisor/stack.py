@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 from orchestrator.added_models import ModelStore
-from orchestrator.settings import Settings
+from orchestrator.settings import Settings, Triton
 from orchestrator.supervisor import leftovers, ports
 from orchestrator.supervisor.lock import exclusive
 from orchestrator.supervisor.probes import grpc_says_serving, metrics_say_ready
@@ -48,12 +49,12 @@ class Stack:
             "toolbox": settings.toolbox.metrics_port,
             **{f"worker-{n}": settings.worker.metrics_port + n for n in self._workers()},
         }
-        if not settings.triton.address:
+        if not settings.triton.is_elsewhere:
             metrics["triton"] = settings.triton.metrics_port
         return StackRecord(
             pid=os.getpid(),
             api=settings.api.listen,
-            triton=settings.triton.grpc_address,
+            triton=", ".join(settings.triton.grpc_addresses),
             redis=f"127.0.0.1:{settings.redis.port}"
             if not settings.redis.url.get_secret_value()
             else "as configured",
@@ -106,7 +107,7 @@ class Stack:
             self._service("toolbox"),
         ]
         waiting = [asyncio.create_task(self._start(unit)) for unit in services]
-        if not self.settings.triton.address:
+        if not self.settings.triton.is_elsewhere:
             triton = TritonUnit(
                 self.settings.triton,
                 added=ModelStore(self.settings.models_dir),
@@ -168,5 +169,12 @@ class Stack:
             "FLEET_API__METRICS_PORT": str(settings.api.metrics_port),
             "FLEET_TOOLBOX__METRICS_PORT": str(settings.toolbox.metrics_port),
             "FLEET_REDIS__URL": settings.redis.address,
-            "FLEET_TRITON__ADDRESS": settings.triton.grpc_address,
+            **_triton(settings.triton),
         }
+
+
+def _triton(section: Triton) -> dict[str, str]:
+    metrics = {"FLEET_TRITON__METRICS_PORT": str(section.metrics_port)}
+    if section.addresses:
+        return {"FLEET_TRITON__ADDRESSES": json.dumps(section.addresses), **metrics}
+    return {"FLEET_TRITON__ADDRESS": section.grpc_addresses[0], **metrics}

@@ -12,10 +12,10 @@ from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.tools import Outcome, ToolResult, ToolSpec, failure
 from orchestrator.execution.arguments import ArgumentReader, BadArguments, BadSchema
 from orchestrator.execution.breaker import Breaker, BreakerPolicy, Resting
+from orchestrator.execution.places import Places, PlacesTaken, WaitingRoom
 from orchestrator.ports.tools import ToolRegistry
 from orchestrator.toolbox.decision import Busy
 from orchestrator.toolbox.output import DEFAULT_MAX_BYTES, shown
-from orchestrator.toolbox.places import Places, PlacesTaken, WaitingRoom
 
 log = logging.getLogger(__name__)
 

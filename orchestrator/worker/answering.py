@@ -95,6 +95,8 @@ class Answering:
                         case ChatFinished():
                             finished = chunk
                             request.meter.usage = chunk.usage
+                            if chunk.cached is not None:
+                                emitter.put(chunk.cached)
         except MalformedToolCall as malformed:
             request.meter.usage = malformed.usage
             raise

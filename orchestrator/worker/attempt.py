@@ -8,7 +8,7 @@ from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatRequest, MalformedToolCall, Meter, ToolSchema
 from orchestrator.domain.errors import InvalidInput
 from orchestrator.domain.messages import Message
-from orchestrator.domain.runs import ModelCall, Usage, usage_of
+from orchestrator.domain.runs import CallOutcome, ModelCall, Usage, usage_of
 from orchestrator.domain.work import Claim
 from orchestrator.worker.context import excess_chars, fit
 from orchestrator.worker.malformed import REASON as MALFORMED
@@ -63,7 +63,10 @@ class Attempt:
     @property
     def calls(self) -> tuple[ModelCall, ...]:
         """What each answer took, also the one that is on its way."""
-        return tuple(entry.call(meter.usage) for entry, meter in self._asked)
+        return tuple(
+            entry.call(meter.usage, CallOutcome.CACHED if meter.cached else CallOutcome.USED)
+            for entry, meter in self._asked
+        )
 
     @property
     def spent(self) -> Usage:

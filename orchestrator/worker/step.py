@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Set
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatFinished
-from orchestrator.domain.errors import FleetError, Unavailable
+from orchestrator.domain.errors import FleetError, Remedy, Unavailable
 from orchestrator.domain.machine import Failed, InferenceFinished
-from orchestrator.domain.runs import ModelCall, RunError, StepRecord
+from orchestrator.domain.runs import CallOutcome, ModelCall, RunError, StepRecord
 from orchestrator.domain.work import Claim
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.commit import commit
@@ -20,6 +20,7 @@ from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.policy import Treatment, treatment
 from orchestrator.execution.retry import full_jitter
 from orchestrator.execution.signals import CutShort
+from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels
 from orchestrator.ports.models import LanguageModel, RequestClassifier
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
@@ -31,6 +32,9 @@ from orchestrator.worker.emitter import Emitter
 from orchestrator.worker.offer import Offer
 
 log = logging.getLogger(__name__)
+
+_OF_MODELS = ("MODEL_UNAVAILABLE", "RATE_LIMITED")
+"""Reasons of failures that another model may not meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class StepHandler:
         classifier: RequestClassifier,
         language: LanguageModel,
         catalogue: Catalogue,
-        unloaded: Callable[[], Set[str]] = frozenset,
+        live: LiveModels = NOTHING_KNOWN,
         metrics: ExecutionMetrics,
         settings: StepSettings = StepSettings(),
     ) -> None:
@@ -64,7 +68,7 @@ class StepHandler:
         self._agents = agents
         self._offer = Offer(agents, tools)
         self._answering = Answering(language)
-        self._choice = ModelChoice(classifier, catalogue, unloaded)
+        self._choice = ModelChoice(classifier, catalogue, live)
         self._metrics = metrics
         self._settings = settings
 
@@ -102,33 +106,48 @@ class StepHandler:
 
     def _count(self, attempt: Attempt) -> None:
         for call in attempt.calls:
-            self._metrics.used(call.model, call.usage)
+            if call.outcome is not CallOutcome.CACHED:
+                self._metrics.used(call.model, call.usage)
 
     async def _until_answered(self, attempt: Attempt, emitter: Emitter) -> None:
+        """A model that fails is left for another at once; with none left, they are waited for."""
         give_up = time.monotonic() + self._settings.patience_s
         waits = full_jitter(base_s=0.1, cap_s=1.0)
+        failed: dict[str, str] = {}
         while True:
             try:
-                await self._try(attempt, emitter)
+                entry, route_ms = await self._routed(attempt, failed, emitter)
             except Unavailable as error:
                 if error.reason != "MODEL_UNAVAILABLE" or time.monotonic() > give_up:
                     raise
+                failed.clear()
                 await asyncio.sleep(next(waits))
-            else:
-                return
+                continue
+            try:
+                return await self._ask(attempt, entry, route_ms, emitter)
+            except Unavailable as error:
+                if error.reason not in _OF_MODELS or error.remedy is Remedy.GIVE_UP:
+                    raise
+                self._metrics.left(entry.name)
+                failed[entry.name] = "not answering"
 
-    async def _try(self, attempt: Attempt, emitter: Emitter) -> None:
-        claim, spec = attempt.claim, attempt.agent.spec
+    async def _routed(
+        self, attempt: Attempt, failed: Mapping[str, str], emitter: Emitter
+    ) -> tuple[ModelEntry, float]:
+        """Returns the model, and how long it took to find it."""
         began = time.perf_counter()
-        entry, decided = await self._choice.choose(claim.run, attempt.agent, attempt.messages)
+        entry, decided = await self._choice.choose(
+            attempt.claim.run, attempt.agent, attempt.messages, failed
+        )
         if decided is not None:
             emitter.put(decided)
-        route_ms = (time.perf_counter() - began) * 1000
-        try:
-            answer = await self._answering.answer(attempt, entry, emitter)
-        except Unavailable:
-            self._choice.shun(entry.name)
-            raise
+        return entry, (time.perf_counter() - began) * 1000
+
+    async def _ask(
+        self, attempt: Attempt, entry: ModelEntry, route_ms: float, emitter: Emitter
+    ) -> None:
+        claim, spec = attempt.claim, attempt.agent.spec
+        answer = await self._answering.answer(attempt, entry, emitter)
         record = _record(claim, entry, answer.finished, attempt.calls, route_ms)
         finished = InferenceFinished(
             answer.text,
@@ -139,7 +158,8 @@ class StepHandler:
         )
         await commit(self._runs, claim, finished, emitted=await emitter.rest())
         self._count(attempt)
-        self._metrics.inferred(record)
+        if answer.finished.cached is None:
+            self._metrics.inferred(record)
 
 
 def _record(

@@ -19,12 +19,12 @@ class Script:
 
 
 @cache
-def script(name: str) -> Script:
-    """Returns the script of `lua/<name>.lua`, put together."""
-    shebang, *lines = (_FOLDER / f"{name}.lua").read_text(encoding="utf-8").splitlines()
+def script(name: str, folder: Path = _FOLDER) -> Script:
+    """Returns the script of `<folder>/<name>.lua`, put together."""
+    shebang, *lines = (folder / f"{name}.lua").read_text(encoding="utf-8").splitlines()
     needs = [line for line in lines if line.startswith(_NEEDS)]
     parts = [part for line in needs for part in line.removeprefix(_NEEDS).split()]
-    shared = [(_FOLDER / f"{part}.lua").read_text(encoding="utf-8") for part in parts]
+    shared = [(folder / f"{part}.lua").read_text(encoding="utf-8") for part in parts]
     source = "\n".join([shebang, *shared, *lines, ""])
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 

@@ -95,7 +95,11 @@ class TritonConnection:
             raise translated(error, request.model_name, sent) from None
 
     async def stream(
-        self, request: InferRequest, *, sent: Sequence[str] = ()
+        self,
+        request: InferRequest,
+        *,
+        sent: Sequence[str] = (),
+        session: str = "",  # noqa: ARG002 - for who chooses among several servers
     ) -> AsyncGenerator[Outputs, None]:
         """Yields the responses to one request. Closed early, it stops the model's work.
 
@@ -117,6 +121,13 @@ class TritonConnection:
             if self._hints is not None:
                 self._hints.send(request)
             raise
+
+    async def alive(self) -> bool:
+        """Says whether the server answers within READY_TIMEOUT_S. Never raises."""
+        try:
+            return await self._stubs.server_live(timeout_s=READY_TIMEOUT_S)
+        except (grpc.aio.AioRpcError, Unavailable):
+            return False
 
     async def ready(self, model: str) -> bool:
         """Says whether the model answers now. Never raises."""

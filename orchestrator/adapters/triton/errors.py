@@ -23,8 +23,9 @@ QUOTE_CHARS = 16
 """A detail that shares this many characters with what was sent may quote a prompt."""
 
 _INVALID = {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE}
+_UNREACHABLE = "Triton can't be reached"
 _GONE = {
-    grpc.StatusCode.UNAVAILABLE: "Triton can't be reached",
+    grpc.StatusCode.UNAVAILABLE: _UNREACHABLE,
     grpc.StatusCode.NOT_FOUND: "Triton does not serve it",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "Triton has no room for more requests",
     # By the server: our own cancels raise CancelledError.
@@ -48,6 +49,12 @@ _BLAMES_INPUT = re.compile(
 )
 
 
+class Unreachable(Unavailable):
+    """Of the server as a whole, not of one of its models."""
+
+    default_reason = "MODEL_UNAVAILABLE"
+
+
 def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> FleetError:
     """Returns the error for a failed call that sent these texts. None of them is in it.
 
@@ -57,7 +64,7 @@ def translated(error: grpc.aio.AioRpcError, model: str, sent: Sequence[str]) -> 
     gone = _gone(detail) or _GONE.get(code)
     if gone:
         log.debug("model %s: %s: %s", model, code.name, detail)
-        return unavailable(model, gone)
+        return unreachable(model) if gone == _UNREACHABLE else unavailable(model, gone)
     if code in _INVALID:
         return InvalidInput(f"model {model} refuses the request: {detail}")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -85,6 +92,10 @@ def failed(model: str, detail: str, sent: Sequence[str]) -> FleetError:
 
 def unavailable(model: str, what: str) -> Unavailable:
     return Unavailable(f"model {model} is not available: {what}", reason="MODEL_UNAVAILABLE")
+
+
+def unreachable(model: str) -> Unreachable:
+    return Unreachable(f"model {model} is not available: {_UNREACHABLE}")
 
 
 def _gone(detail: str) -> str | None:

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.adapters.triton import conversation
 from orchestrator.adapters.triton.answer import Answer
 from orchestrator.adapters.triton.connection import TritonConnection
+from orchestrator.adapters.triton.replicas import TritonReplicas
 from orchestrator.adapters.triton.wire import InferRequest, Outputs, flag, infer_request, texts
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
@@ -49,7 +50,7 @@ class TritonLanguageModel(LanguageModel):
 
     def __init__(
         self,
-        connection: TritonConnection,
+        connection: TritonConnection | TritonReplicas,
         catalogue: Catalogue,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -70,7 +71,9 @@ class TritonLanguageModel(LanguageModel):
         parser = PlainText() if request.output else form.parser(numbered())
         answer = Answer(entry.name, parser, request.meter, prompt_tokens=prompt.tokens)
         stream = self._connection.stream(
-            _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
+            _llm_request(entry.served_as, prompt.text, sampling),
+            sent=[*sent, prompt.text],
+            session=request.session_id,
         )
         async with aclosing(stream):
             try:

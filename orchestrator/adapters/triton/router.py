@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.adapters.triton.connection import TritonConnection
+from orchestrator.adapters.triton.replicas import TritonReplicas
 from orchestrator.adapters.triton.wire import Outputs, infer_request
 from orchestrator.adapters.triton.wire import texts as text_tensor
 from orchestrator.domain.errors import Internal, InvalidInput
@@ -28,7 +29,7 @@ class TritonRouter(RequestClassifier, Embedder):
     head whose classes change their order or number is still read rightly.
     """
 
-    def __init__(self, connection: TritonConnection) -> None:
+    def __init__(self, connection: TritonConnection | TritonReplicas) -> None:
         self._connection = connection
         self._batch_sizes: dict[str, int] = {}
 

@@ -156,6 +156,11 @@ class Stubs:
         finally:
             call.cancel()
 
+    async def server_live(self, *, timeout_s: float) -> bool:
+        request = service_pb2.ServerLiveRequest()
+        answer = await cast(Awaitable[Any], self._stub.ServerLive(request, timeout=timeout_s))
+        return bool(answer.live)
+
     async def model_ready(self, model: str, *, timeout_s: float) -> bool:
         request = service_pb2.ModelReadyRequest(name=model)
         answer = await cast(Awaitable[Any], self._stub.ModelReady(request, timeout=timeout_s))

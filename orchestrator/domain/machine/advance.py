@@ -20,7 +20,7 @@ from orchestrator.domain.machine.inputs import (
 )
 from orchestrator.domain.machine.transition import Transition, calling, reasoning
 from orchestrator.domain.messages import Message, Role
-from orchestrator.domain.runs import PendingCall, Run, RunState, usage_of
+from orchestrator.domain.runs import PendingCall, Run, RunState, served_tokens, usage_of
 from orchestrator.domain.work import WorkItem
 
 
@@ -115,6 +115,6 @@ def _calls_opened(run: Run, event: InferenceFinished, message: Message) -> Trans
         messages=(message,),
         enqueue=tuple(items),
         record=event.record,
-        charge=event.record.usage.tokens,
+        charge=served_tokens(event.record.calls),
         calls=event.record.calls,
     )

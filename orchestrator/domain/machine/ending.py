@@ -12,7 +12,7 @@ from orchestrator.domain.runs import (
     RunState,
     StepRecord,
     Usage,
-    usage_of,
+    served_tokens,
 )
 
 _UNANSWERED = '{"error": "the run ended before the tool answered"}'
@@ -37,7 +37,7 @@ def finish(
         events=(Finished(state=state, result=result, error=error, usage=ended.usage),),
         messages=(*unanswered, *messages),
         record=record,
-        charge=usage_of(calls).tokens,
+        charge=served_tokens(calls),
         calls=calls,
         dead_letter=dead_letter,
         cascade=tuple(p.child_run_id for p in run.pending if p.child_run_id and p.content is None),

@@ -319,8 +319,14 @@ def classification_message(value: Classification) -> inference_pb2.Classificatio
     )
 
 
-def chunk_message(chunk: ChatChunk) -> inference_pb2.GenerateResponse:
+def chunk_message(
+    chunk: ChatChunk | events.RouteDecided | events.AnswerCached,
+) -> inference_pb2.GenerateResponse:
     match chunk:
+        case events.AnswerCached():
+            return inference_pb2.GenerateResponse(answer_cached=cached_message(chunk))
+        case events.RouteDecided():
+            return inference_pb2.GenerateResponse(route_decided=route_message(chunk))
         case TextChunk():
             return inference_pb2.GenerateResponse(text_delta=runs_pb2.TextDelta(text=chunk.text))
         case ToolCallChunk():

@@ -18,6 +18,7 @@ from orchestrator.domain.agents import (
     Budget,
     ClientTool,
     ModelPolicy,
+    PolicyWeights,
     Preference,
     Sampling,
 )
@@ -76,7 +77,17 @@ def model_policy(policy: agents_pb2.ModelPolicy, field: str) -> ModelPolicy:
             default=Preference.CHEAPEST_THAT_CAN,
         ),
         models=tuple(policy.models),
+        weights=_weights(policy, f"{field}.weights"),
+        cascade=policy.cascade,
     )
+
+
+def _weights(policy: agents_pb2.ModelPolicy, field: str) -> PolicyWeights | None:
+    if not policy.HasField("weights"):
+        return None
+    given = policy.weights
+    with _field(field):
+        return PolicyWeights(quality=given.quality, cost=given.cost, latency=given.latency)
 
 
 def sampling(message: agents_pb2.Sampling, field: str) -> Sampling:
@@ -144,6 +155,7 @@ def generate(request: inference_pb2.GenerateRequest) -> Generate:
         messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(request.messages)),
         tools=tuple(request.tools),
         sampling=sampling(request.sampling, "sampling"),
+        policy=model_policy(request.policy, "policy"),
     )
 
 
@@ -221,4 +233,5 @@ def _field(prefix: str) -> Iterator[None]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         path = ".".join([prefix, *map(str, first["loc"])])
-        raise InvalidInput(f"{path}: {first['msg']}", field=path, reason="OUT_OF_BOUNDS") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise InvalidInput(f"{path}: {said}", field=path, reason="OUT_OF_BOUNDS") from None

@@ -91,6 +91,25 @@ async def test_agents_are_listed_with_version_policy_and_tools(
     assert as_json.err == "there are more than 1: --limit shows more\n"
 
 
+async def test_a_policy_of_numbers_with_a_cascade_is_stored_and_shown_as_it_was_written(
+    fleet: Fleet, address: str, tmp_path: Path
+) -> None:
+    weighed = "[policy]\ncascade = true\nweights = {quality = 2, latency = 0.5}"
+    await applied(address, tmp_path / "clerk.toml", f'name = "clerk"\n{weighed}')
+    shown = json.loads((await fleet_command(address, "agents", "show", "clerk")).out)
+    assert shown["policy"]["weights"] == {"quality": 2.0, "latency": 0.5}
+    assert shown["policy"]["cascade"] is True
+    again = await applied(address, tmp_path / "clerk.json", json.dumps(shown))
+    assert again.out == "clerk@1\n"
+    listed = await fleet_command(address, "agents", "list")
+    assert "quality 2 latency 0.5, cascade" in listed.out
+    wrong = await applied(
+        address, tmp_path / "b.toml", 'name = "b"\n[policy]\nweights = {cost = -1}'
+    )
+    assert wrong.code == 2
+    assert "spec.policy.weights.cost" in wrong.err
+
+
 async def test_an_agent_that_is_not_there_is_wrong_input(fleet: Fleet, address: str) -> None:
     ended = await fleet_command(address, "agents", "show", "nobody")
     assert (ended.code, ended.out) == (2, "")
@@ -105,6 +124,7 @@ async def test_an_agent_that_is_not_there_is_wrong_input(fleet: Fleet, address: 
         ("a.json", '{"name": "x", "client_tools": [{"nam": ""}]}', "no field client_tools[0].nam;"),
         ("a.toml", 'name = "x"\ntools = "lookup"', "tools is 'lookup': it has to be a list"),
         ("a.toml", 'name = "x"\npolicy = {preference = "BEST"}', "policy.preference is 'BEST': it"),
+        ("a.toml", 'name = "x"\npolicy.weights.speed = 1', "no field policy.weights.speed; the"),
         ("a.toml", 'name = "x"\ntimeout = "soon"', "timeout: Duration must end with letter"),
         ("a.toml", 'name = "x"\nbudget = {max_steps = -1}', "budget.max_steps: Value out of"),
         ("a.toml", 'name = "x"\n[output_schema]\nconst = 2026-01-01', "output_schema has a date"),

@@ -76,9 +76,12 @@ class ScriptedLanguage(LanguageModel):
     requests: list[ChatRequest] = field(default_factory=list)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     unready: frozenset[str] = frozenset()
+    failing: dict[str, Exception] = field(default_factory=dict)
 
     async def chat(self, request: ChatRequest) -> AsyncGenerator[ChatChunk, None]:
         self.requests.append(request)
+        if request.model in self.failing:
+            raise self.failing[request.model]
         try:
             for chunk in self.chunks:
                 if isinstance(chunk, Exception):

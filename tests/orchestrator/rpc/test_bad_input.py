@@ -87,6 +87,10 @@ def say(field: str, reason: str, **fields: Any) -> Bad:
     return Bad("Generate", {"model": "llm_small", "messages": [question], **fields}, field, reason)
 
 
+def policy(**fields: Any) -> agents_pb2.ModelPolicy:
+    return agents_pb2.ModelPolicy(**fields)
+
+
 def message(role: int = sessions_pb2.Message.ROLE_USER, **fields: Any) -> sessions_pb2.Message:
     return sessions_pb2.Message(role=role, **fields)  # type: ignore[arg-type]
 
@@ -381,7 +385,7 @@ INFERENCE = [
     Bad(
         "Route", {"texts": ["hi"], "policy": {"models": ["x"]}}, "policy.models[0]", "UNKNOWN_MODEL"
     ),
-    say("model", "REQUIRED", model=""),
+    say("policy.models[0]", "UNKNOWN_MODEL", model="", policy=policy(models=["gpt-9"])),
     say("model", "UNKNOWN_MODEL", model="gpt-9"),
     say("model", "TOO_LARGE", model="x" * 129),
     say("system_prompt", "TOO_LARGE", system_prompt="x" * (64 * KIB + 1)),

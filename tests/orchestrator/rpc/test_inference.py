@@ -55,6 +55,90 @@ async def test_a_route_keeps_to_the_policy_and_to_models_that_answer(fleet: Flee
     assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "MODEL_UNAVAILABLE")
 
 
+async def test_a_decision_tells_what_it_went_by(fleet: Fleet) -> None:
+    weights = agents_pb2.PolicyWeights(quality=2, latency=0.5)
+    policy = agents_pb2.ModelPolicy(weights=weights, models=["llm_large", "llm_small"])
+    answer = await fleet.inference.Route(inference_pb2.RouteRequest(texts=[LONG], policy=policy))
+    (decision,) = answer.decisions
+    assert decision.policy.weights == weights
+    assert list(decision.policy.models) == ["llm_large", "llm_small"]
+    assert (decision.prompt_tokens, list(decision.capabilities)) == (len(LONG) // 3, ["chat"])
+    assert decision.route_ms > 0
+    small, large = decision.candidates
+    assert decision.model == "llm_large"
+    assert large.score == pytest.approx(0.8 * 0.9)
+    assert small.score < large.score
+    assert not small.HasField("waiting")
+
+
+@pytest.mark.parametrize(
+    ("weights", "field"),
+    [
+        (agents_pb2.PolicyWeights(), "policy.weights"),
+        (agents_pb2.PolicyWeights(quality=-1), "policy.weights.quality"),
+        (agents_pb2.PolicyWeights(cost=float("nan")), "policy.weights.cost"),
+        (agents_pb2.PolicyWeights(quality=1, latency=float("inf")), "policy.weights.latency"),
+        (agents_pb2.PolicyWeights(quality=1e300), "policy.weights.quality"),
+    ],
+    ids=["all zero", "negative", "NaN", "infinite", "too large"],
+)
+async def test_weights_that_weigh_nothing_are_refused_by_name(
+    fleet: Fleet, weights: agents_pb2.PolicyWeights, field: str
+) -> None:
+    policy = agents_pb2.ModelPolicy(weights=weights)
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await fleet.inference.Route(inference_pb2.RouteRequest(texts=["hi"], policy=policy))
+    refused = refusal(error.value)
+    assert (refused.code, refused.field) == (grpc.StatusCode.INVALID_ARGUMENT, field)
+    assert refused.reason == "OUT_OF_BOUNDS"
+
+
+async def test_generate_without_a_model_goes_where_the_router_says(fleet: Fleet) -> None:
+    long = sessions_pb2.Message(role=sessions_pb2.Message.ROLE_USER, content=LONG)
+    for question, model in ((QUESTION, "llm_small"), (long, "llm_large")):
+        request = generating(model="", messages=[question])
+        answers = [answer async for answer in fleet.inference.Generate(request)]
+        assert kinds(answers) == ["route_decided", "text_delta", "text_delta", "finished"]
+        assert answers[0].route_decided.model == model
+        assert fleet.language.requests[-1].model == model
+
+
+async def test_generate_routes_under_the_policy_of_its_request(fleet: Fleet) -> None:
+    policy = agents_pb2.ModelPolicy(models=["llm_large"], cascade=True)
+    answers = [a async for a in fleet.inference.Generate(generating(model="", policy=policy))]
+    assert answers[0].route_decided.model == "llm_large"
+    assert answers[-1].finished.usage.cost_micros > 2
+    unknown = agents_pb2.ModelPolicy(models=["gpt"])
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await fleet.inference.Generate(generating(model="", policy=unknown)).read()
+    assert refusal(error.value).field == "policy.models[0]"
+
+
+async def test_generate_asks_the_next_model_when_the_routed_one_says_nothing(fleet: Fleet) -> None:
+    gone = Unavailable("it is gone", reason="MODEL_UNAVAILABLE")
+    fleet.language.failing["llm_small"] = gone
+    answers = [a async for a in fleet.inference.Generate(generating(model=""))]
+    assert kinds(answers)[:2] == ["route_decided", "route_decided"]
+    again = answers[1].route_decided
+    assert (again.model, again.candidates[0].excluded) == ("llm_large", "failed just now")
+    fleet.language.failing["llm_large"] = gone
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        async for _ in fleet.inference.Generate(generating(model="")):
+            pass
+    assert refusal(error.value).reason == "MODEL_UNAVAILABLE"
+
+
+async def test_generate_without_a_model_and_without_a_question_names_what_is_missing(
+    fleet: Fleet,
+) -> None:
+    tool = sessions_pb2.Message.ROLE_TOOL
+    said = sessions_pb2.Message(role=tool, content="42", tool_call_id="c1")
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await fleet.inference.Generate(generating(model="", messages=[said])).read()
+    refused = refusal(error.value)
+    assert (refused.code, refused.field) == (grpc.StatusCode.INVALID_ARGUMENT, "model")
+
+
 async def test_texts_are_embedded_and_classified_in_order(fleet: Fleet) -> None:
     embedded = await fleet.inference.Embed(inference_pb2.EmbedRequest(texts=["a", "abc"]))
     assert [(len(e.values), e.values[0]) for e in embedded.embeddings] == [(384, 1.0), (384, 3.0)]

@@ -33,6 +33,7 @@ from orchestrator.execution.loop import ClaimLoop, LoopSettings
 from orchestrator.execution.metrics import ExecutionMetrics
 from orchestrator.execution.retry import Backoff
 from orchestrator.execution.sweeper import Sweeper
+from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels
 from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry, ToolSource
@@ -171,6 +172,7 @@ async def working(
     classification: Classification | Callable[[str], Classification] = CERTAIN,
     times: Times = Times(),
     state: State | None = None,
+    live: LiveModels = NOTHING_KNOWN,
 ) -> AsyncIterator[Fleet]:
     """One worker and one toolbox at work."""
     async with AsyncExitStack() as opened:
@@ -186,6 +188,7 @@ async def working(
             catalogue=catalogue,
             classification=classification,
             times=times,
+            live=live,
         )
         sweeper = Sweeper(state.runs, ExecutionMetrics(CollectorRegistry()), every_s=0.02)
         fleet.running = [asyncio.create_task(loop.run()) for loop in fleet.loops]
@@ -211,6 +214,7 @@ def _fleet(
     catalogue: Catalogue,
     classification: Classification | Callable[[str], Classification],
     times: Times,
+    live: LiveModels,
 ) -> Fleet:
     registry, agents = CollectorRegistry(), AgentBook(state.agents)
     metrics = ExecutionMetrics(registry)
@@ -222,6 +226,7 @@ def _fleet(
         classifier=ScriptedClassifier(classification),
         language=model,
         catalogue=catalogue,
+        live=live,
         metrics=metrics,
         settings=StepSettings(patience_s=times.patience_s, interrupt_ttl_ms=ttl_ms),
     )

@@ -8,6 +8,7 @@ from orchestrator.adapters.scripted_models import ScriptedClassifier
 from orchestrator.domain.agents import Agent, AgentSpec, ModelPolicy
 from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.domain.runs import Run
+from orchestrator.model_calls.router import LiveModels
 from orchestrator.worker.choice import ModelChoice
 from tests.orchestrator.worker.given import CATALOGUE, TENANT
 
@@ -23,13 +24,13 @@ def agent_of(*models: str) -> Agent:
 
 async def test_a_run_stays_with_its_model() -> None:
     choice = ModelChoice(ScriptedClassifier(), CATALOGUE)
-    entry, decided = await choice.choose(run_of("large"), agent_of(), ())
+    entry, decided = await choice.choose(run_of("large"), agent_of(), (), {})
     assert (entry.name, decided) == ("large", None)
 
 
 async def test_a_run_whose_model_was_removed_goes_to_another() -> None:
     choice = ModelChoice(ScriptedClassifier(), CATALOGUE)
-    entry, decided = await choice.choose(run_of("removed"), agent_of(), ())
+    entry, decided = await choice.choose(run_of("removed"), agent_of(), (), {})
     assert entry.name == "small"
     assert decided is not None
 
@@ -37,15 +38,16 @@ async def test_a_run_whose_model_was_removed_goes_to_another() -> None:
 async def test_a_run_whose_only_model_was_removed_is_told_so() -> None:
     choice = ModelChoice(ScriptedClassifier(), CATALOGUE)
     with pytest.raises(InvalidInput, match="only use removed") as refused:
-        await choice.choose(run_of("removed"), agent_of("removed"), ())
+        await choice.choose(run_of("removed"), agent_of("removed"), (), {})
     assert refused.value.reason == "UNKNOWN_MODEL"
 
 
 async def test_an_unloaded_model_is_passed_over_until_it_is_loaded() -> None:
-    unloaded = {"small"}
-    choice = ModelChoice(ScriptedClassifier(), CATALOGUE, lambda: unloaded)
-    assert (await choice.choose(run_of("small"), agent_of(), ()))[0].name == "large"
-    with pytest.raises(Unavailable, match="small: not ready"):
-        await choice.choose(run_of("small"), agent_of("small"), ())
+    unloaded = {"small": "not loaded"}
+    live = LiveModels(away=lambda: unloaded)
+    choice = ModelChoice(ScriptedClassifier(), CATALOGUE, live)
+    assert (await choice.choose(run_of("small"), agent_of(), (), {}))[0].name == "large"
+    with pytest.raises(Unavailable, match="small: not loaded"):
+        await choice.choose(run_of("small"), agent_of("small"), (), {})
     unloaded.clear()
-    assert (await choice.choose(run_of("small"), agent_of(), ()))[0].name == "small"
+    assert (await choice.choose(run_of("small"), agent_of(), (), {}))[0].name == "small"

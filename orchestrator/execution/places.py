@@ -1,4 +1,4 @@
-"""How many calls of one tool run at once, and how many may wait for that."""
+"""How many calls of one tool or model run at once, and how many may wait for that."""
 
 from __future__ import annotations
 
@@ -14,18 +14,23 @@ class PlacesTaken(Exception):
 
 @dataclass(slots=True)
 class WaitingRoom:
-    """A waiting call holds a slot of the toolbox, so only few may wait, for all tools together."""
+    """A waiting call holds a slot of its process, so only few may wait, of all places together."""
 
     seats: int
     taken: int = 0
 
 
 class Places:
-    """At most `limit` calls of one tool at once; 0 is no limit."""
+    """At most `limit` calls of one tool or model at once; 0 is no limit."""
 
     def __init__(self, limit: int, room: WaitingRoom) -> None:
+        self.limit = limit
         self._free = asyncio.Semaphore(limit) if limit else None
         self._room = room
+
+    @property
+    def full(self) -> bool:
+        return self._free is not None and self._free.locked()
 
     @asynccontextmanager
     async def taken(self, *, until: float) -> AsyncIterator[None]:

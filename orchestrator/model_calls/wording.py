@@ -1,0 +1,167 @@
+"""What of a question has to be word for word the same, before its meaning is compared at all.
+
+An embedding hardly tells "from Paris to Rome" from "from Rome to Paris", 15 mg from 50 mg, or
+a sentence from its negation. So no content word, name, number, unit, negation, quantifier,
+tense or order may differ: only politeness, articles, contractions, spelling, a few synonyms,
+and a few ways to begin a question. The tables are English; in other languages every word counts.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_TOKEN = re.compile(r"\w+(?:['.,:/@+-]\w+)*|[^\w\s]")
+_APOSTROPHES = str.maketrans("\u2018\u2019\u02bc\u201c\u201d", "'''\"\"")
+
+_CONTRACTIONS = (
+    (r"\b(what|where|who|how|when|it|that|there|here)'s\b", r"\1 is"),
+    (r"\bcan't\b|\bcannot\b", "can not"),
+    (r"\bwon't\b", "will not"),
+    (r"\b(do|does|did|is|are|was|were|would|could|should|have|has|had)n't\b", r"\1 not"),
+    (r"\b(i|you|we|they)'(ve)\b", r"\1 have"),
+    (r"\b(you|we|they)'re\b", r"\1 are"),
+    (r"\bi'm\b", "i am"),
+    (r"\b(i|you|we|they|he|she)'ll\b", r"\1 will"),
+    (r"\bi'd like\b", "i would like"),
+    (r"\bi'd love\b", "i would like"),
+)
+
+_VERBS = "tell|explain|describe|show|give|list|summarise|summarize|translate|write|define|help"
+_ASKS = "what|who|whom|whose|where|when|why|how|which"
+
+# Each is tried at the beginning, in this order, over and over, until none fits any more.
+_OPENINGS = (
+    (r"(?:hi|hello|hey|good (?:morning|afternoon|evening))(?: there)?\s*[,!.]?\s+(?=\w)", ""),
+    (r"(?:please|kindly)\s*,?\s+", ""),
+    (r"(?:excuse me|quick question|question)\s*[,:]\s+", ""),
+    (rf"(?:can|could|would|will) you (?:please |kindly )?(?=(?:{_VERBS})\b)", ""),
+    (rf"i (?:would like|want|need) you to (?=(?:{_VERBS})\b)", ""),
+    (
+        r"(?:i (?:would like|want|need) to know|i am wondering|i wonder|do you know"
+        rf"|can you tell me|could you tell me|tell me|let me know) (?=(?:{_ASKS})\b)",
+        "\x00",
+    ),
+    (r"i (?:would like|want|need) to know (?:more )?about ", "describe "),
+    (r"tell me (?:more )?about ", "describe "),
+    (r"give me (?:a|an) (?:short |brief )?description of ", "describe "),
+    (r"explain to me ", "explain "),
+    (r"(?:give|write)(?: me)? an explanation of ", "explain "),
+    (r"(?:give|show|write)(?: me)? (?:a|the) list of (?:all )?", "list "),
+    (r"list for me ", "list "),
+    (r"(?:give|write)(?: me)? a summary of |sum up |summarise ", "summarize "),
+    (r"(?:give|write)(?: me)? a translation of ", "translate "),
+    (r"how (?:do|can|could) i |how (?:does|can) one |what is the way to ", "how to "),
+    (r"what are the steps to |what do i (?:have|need) to do to ", "how to "),
+    (r"where (?:can|do|could) i ", "where to "),
+    (r"what is (?:the meaning|the definition|meant by)(?: of)? ", "define "),
+    (r"who is the author of ", "who wrote "),
+    (r"what is the (?:price|cost) of ", "what is the price of "),
+)
+_WHOLE = (
+    (rf"\x00({_ASKS}) (.+) (is|are|was|were)\s*([?.!]*)", r"\1 \3 \2\4"),
+    (r"what does (.+) mean\s*([?.!]*)", r"define \1\2"),
+    (r"how much does (.+) cost\s*([?.!]*)", r"what is the price of \1\2"),
+    (r"where (is|are) (.+) located\s*([?.!]*)", r"where \1 \2\3"),
+)
+_ENDING = r"\s*,?\s*(?:please|(?:thanks|thank you)(?: in advance)?|many thanks)\s*[.!?]*$"
+
+_FILLERS = frozenset({"please", "kindly"})
+_ARTICLES = frozenset({"a", "an", "the"})
+_COUNTING = frozenset({"few", "little", "lot", "couple", "bit", "number", "only"})
+"""An article before these is no filler: few and a few are not the same."""
+
+_SAME = {
+    word: first
+    for first, *others in (
+        ("email", "e-mail", "mail"),
+        ("emails", "e-mails", "mails"),
+        ("photo", "photograph"),
+        ("photos", "photographs"),
+        ("television", "tv"),
+        ("phone", "telephone"),
+        ("fridge", "refrigerator"),
+        ("bicycle", "bike"),
+        ("airplane", "aeroplane"),
+        ("car", "automobile"),
+        ("buy", "purchase"),
+        ("start", "begin"),
+        ("fix", "repair"),
+        ("change", "modify", "alter"),
+        ("choose", "select", "pick"),
+        ("get", "obtain"),
+        ("make", "create"),
+        ("help", "assist"),
+        ("need", "require"),
+        ("big", "large"),
+        ("doctor", "physician"),
+        ("lawyer", "attorney"),
+        ("film", "movie"),
+        ("films", "movies"),
+        ("children", "kids"),
+        ("sofa", "couch"),
+        ("math", "maths", "mathematics"),
+        ("information", "info"),
+        ("okay", "ok"),
+        ("color", "colour"),
+        ("colors", "colours"),
+        ("favorite", "favourite"),
+        ("center", "centre"),
+        ("organize", "organise"),
+        ("recognize", "recognise"),
+        ("analyze", "analyse"),
+        ("canceled", "cancelled"),
+        ("license", "licence"),
+        ("grey", "gray"),
+    )
+    for word in (first, *others)
+}
+
+
+def essence(text: str) -> tuple[str, ...]:
+    """Returns the words and signs that count, in order."""
+    said = " ".join(unicodedata.normalize("NFC", text).translate(_APOSTROPHES).split())
+    said = _opened(_uncapped(said))
+    for pattern, instead in _WHOLE:
+        said = re.sub(rf"^{pattern}$", instead, said)
+    said = said.removeprefix("\x00")
+    said = re.sub(_ENDING, "", said)
+    words = _TOKEN.findall(said)
+    while (len(words) > 1 and words[-1] in ".!") or (words[-1:] == ["?"] and _asks(words[0])):
+        words.pop()
+    kept = [word for place, word in enumerate(words) if not _idle(words, place)]
+    return tuple(_SAME.get(word, word) for word in kept)
+
+
+def _opened(said: str) -> str:
+    """With its beginning in the one form that stands for all of the same meaning."""
+    for pattern, instead in _CONTRACTIONS:
+        said = re.sub(pattern, instead, said, flags=re.IGNORECASE)
+    for _ in range(8):
+        before = said
+        for pattern, instead in _OPENINGS:
+            said = _uncapped(re.sub(rf"^{pattern}", instead, said, flags=re.IGNORECASE))
+        if said == before:
+            break
+    return said
+
+
+def _uncapped(said: str) -> str:
+    """A sentence's first word begins with a capital for no reason, unless it has more of them."""
+    first = re.match(r"\x00?\w+", said)
+    if first is None or (len(first[0]) > 1 and first[0].isupper()):
+        return said
+    return first[0].lower() + said[first.end() :]
+
+
+def _asks(first: str) -> bool:
+    return re.fullmatch(rf"{_ASKS}|{_VERBS}", first) is not None
+
+
+def _idle(words: list[str], place: int) -> bool:
+    word = words[place]
+    following = words[place + 1] if place + 1 < len(words) else ""
+    if word in _FILLERS:
+        return True
+    # At the end it is a name: vitamin a, plan a.
+    return word in _ARTICLES and following.isalpha() and following not in _COUNTING

@@ -1,0 +1,1 @@
+"""Measures the routing of a step against a real Triton."""
