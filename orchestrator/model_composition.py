@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from orchestrator.adapters.triton import (
     TritonConnection,
+    TritonGauges,
     TritonLanguageModel,
     TritonModelControl,
     TritonRouter,
@@ -50,7 +51,10 @@ async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncI
         triton = await opened.enter_async_context(TritonConnection(settings.triton.grpc_address))
         router = TritonRouter(triton)
         providers = Providers(catalogue, {TRITON: TritonLanguageModel(triton, catalogue)})
-        observed = Observed(providers)
+        gauges = await opened.enter_async_context(
+            TritonGauges([settings.triton.metrics_url], catalogue)
+        )
+        observed = Observed(providers, gauges)
         guarded = Guarded(observed, catalogue, GuardMetrics(registry), _policy(settings))
 
         def away() -> Mapping[str, str]:
