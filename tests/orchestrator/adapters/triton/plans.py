@@ -52,6 +52,7 @@ def planned(
     allowance: Allowance = UNLIMITED,
     output: OutputShape | None = None,
     session: str = "",
+    confidence: bool = False,
     **plan: Any,
 ) -> ChatRequest:
     raw = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
@@ -65,6 +66,7 @@ def planned(
         allowance=allowance,
         output=output,
         session_id=session,
+        confidence=confidence,
     )
 
 
