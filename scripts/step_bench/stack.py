@@ -40,15 +40,16 @@ async def running(
         pids: dict[str, list[int]] = {"redis": [redis.pid or 0]}
         address = ""
         for role in roles:
-            pid, said = await opened.enter_async_context(_process(role, redis.url, key_digest))
+            pid, said = await opened.enter_async_context(process(role, redis.url, key_digest))
             pids.setdefault(role, []).append(pid)
             address = said if role == "api" else address
         yield Stack(redis.url, address, pids)
 
 
 @asynccontextmanager
-async def _process(role: str, url: str, digest: str) -> AsyncIterator[tuple[int, str]]:
-    process = await asyncio.create_subprocess_exec(
+async def process(role: str, url: str, digest: str = "") -> AsyncIterator[tuple[int, str]]:
+    """One process over the Redis at `url`: its pid, and what it said when it was ready."""
+    started = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "scripts.step_bench.process",
@@ -59,17 +60,17 @@ async def _process(role: str, url: str, digest: str) -> AsyncIterator[tuple[int,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    assert started.stdin is not None
+    assert started.stdout is not None
     try:
-        said = (await process.stdout.readline()).decode().strip()
+        said = (await started.stdout.readline()).decode().strip()
         if not said:
             raise RuntimeError(f"the {role} did not start")
-        yield process.pid, said
+        yield started.pid, said
     finally:
-        process.stdin.close()
+        started.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            await asyncio.wait_for(started.wait(), STOP_S)
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            started.kill()
+            await started.wait()
