@@ -60,11 +60,7 @@ def targets(measurements: Measurements) -> dict[str, Figure]:
     A round's share of OpenVINO is taken of the mean of what it did before and after that round.
     """
     loads, unbatched = by_place(measurements.batched), by_place(measurements.unbatched)
-    pairs = list(itertools.pairwise(measurements.direct))
-    direct = {
-        "as they come": [(one.in_order + two.in_order) / 2 for one, two in pairs],
-        "sorted by length": [(one.by_length + two.by_length) / 2 for one, two in pairs],
-    }
+    direct = direct_rates(measurements)
     figures = {}
     for model in (ROUTER, EMBEDDER):
         rates = [load.throughput for load in loads.get((model, CALLERS), ())]
@@ -73,13 +69,24 @@ def targets(measurements: Measurements) -> dict[str, Figure]:
             figures[f"{model} at {CALLERS}: times without batching"] = Figure.over(
                 rate / other for rate, other in zip(rates, plain, strict=True)
             )
-        for order, alone in direct.items() if rates and pairs else ():
+        for order, alone in direct.items() if rates else ():
             figures[f"{model} at {CALLERS}: share of OpenVINO, texts {order}"] = Figure.over(
                 rate / other for rate, other in zip(rates, alone, strict=True)
             )
     if (ROUTER, 1) in loads:
         figures[f"{ROUTER} at 1: p50 ms"] = Figure.over(load.p50_ms for load in loads[ROUTER, 1])
     return figures
+
+
+def direct_rates(measurements: Measurements) -> dict[str, list[float]]:
+    """Texts a second of OpenVINO alone, of each round: the mean of before and after it."""
+    pairs = list(itertools.pairwise(measurements.direct))
+    if not pairs:
+        return {}
+    return {
+        "as they come": [(one.in_order + two.in_order) / 2 for one, two in pairs],
+        "sorted by length": [(one.by_length + two.by_length) / 2 for one, two in pairs],
+    }
 
 
 def by_place(loads: Iterable[Load]) -> dict[tuple[str, int], list[Load]]:

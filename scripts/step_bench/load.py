@@ -48,7 +48,7 @@ async def play(
         room = min(load.at_once - open_runs, load.runs - len(runs))
         if room > 0:
             fresh = range(first + len(runs), first + len(runs) + room)
-            runs += await asyncio.gather(*(_submit(state, load.tenant(n), n) for n in fresh))
+            runs += await asyncio.gather(*(submit(state, load.tenant(n), n) for n in fresh))
         else:
             await asyncio.sleep(_LOOK_S)
     return time.perf_counter() - began, runs
@@ -64,7 +64,7 @@ async def _open_runs(redis: Redis, load: Load) -> int:
     return sum(int(count or 0) for count in await redis.hmget(_COUNTERS, names))
 
 
-async def _submit(state: State, tenant: str, number: int) -> Run:
+async def submit(state: State, tenant: str, number: int) -> Run:
     known = await state.runs.register(
         tenant, f"request-{number}", fingerprint=str(number), session_id=""
     )

@@ -1,7 +1,8 @@
-"""One process of the measured stack: `python -m scripts.step_bench.process ROLE URL`.
+"""One process of the measured stack: `python -m scripts.step_bench.process ROLE URL [DIGEST]`.
 
 As `fleet serve` runs it, but for the models, which are scripted. Says on its standard
-output that it is ready, and ends when its standard input does.
+output that it is ready, and ends when its standard input does. With a key's digest the api
+asks for that key.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import asynccontextmanager
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from orchestrator.adapters.authenticators import OpenAuthenticator
+from orchestrator.adapters.authenticators import ApiKeyAuthenticator, OpenAuthenticator
 from orchestrator.adapters.builtin_tools import builtin_tools
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.adapters.scripted_models import (
@@ -49,7 +50,7 @@ from orchestrator.worker.context import HISTORY_MESSAGES
 from orchestrator.worker.step import StepHandler
 from scripts.step_bench.scene import SPEC, turn
 
-SLOTS = 64
+SLOTS, TENANT = 64, "bench"
 _KINDS = {"worker": WorkKind.REASON, "toolbox": WorkKind.TOOL}
 Scene = Callable[[State, CollectorRegistry], Awaitable[str]]
 
@@ -102,7 +103,7 @@ async def _working(role: str, state: State) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def _serving(state: State) -> AsyncIterator[str]:
+async def _serving(state: State, digest: str) -> AsyncIterator[str]:
     tools = _tools()
     catalogue = embedded_catalogue()
     language, classifier = ScriptedLanguageModel(turn), ScriptedClassifier()
@@ -123,7 +124,8 @@ async def _serving(state: State) -> AsyncIterator[str]:
         ),
         usage=UsageReports(state.ledger),
     )
-    server = ApiServer(services, OpenAuthenticator(), ServerSettings(), CollectorRegistry())
+    authenticator = ApiKeyAuthenticator({digest: TENANT}) if digest else OpenAuthenticator()
+    server = ApiServer(services, authenticator, ServerSettings(), CollectorRegistry())
     await server.start()
     server.set_serving(True)
     try:
@@ -132,20 +134,20 @@ async def _serving(state: State) -> AsyncIterator[str]:
         await server.stop(1.0)
 
 
-async def _play(role: str, url: str) -> None:
+async def _play(role: str, url: str, digest: str) -> None:
     async with open_redis_state(url) as state:
-        scene = _serving(state) if role == "api" else _working(role, state)
+        scene = _serving(state, digest) if role == "api" else _working(role, state)
         async with scene as said:
             print(said, flush=True)
             await asyncio.to_thread(sys.stdin.read)
 
 
 def main() -> None:
-    role, url = sys.argv[1:3]
+    role, url, digest = (*sys.argv[1:], "")[:3]
     profile = cProfile.Profile() if os.environ.get("STEP_BENCH_PROFILE") == role else None
     if profile:
         profile.enable()
-    uvloop.run(_play(role, url))
+    uvloop.run(_play(role, url, digest))
     if profile:
         profile.disable()
         pstats.Stats(profile, stream=sys.stderr).sort_stats("tottime").print_stats(45)

@@ -25,8 +25,13 @@ class Stack:
 
 
 @asynccontextmanager
-async def running(roles: Sequence[str], *, folder: Path, fsync: str) -> AsyncIterator[Stack]:
-    """Starts Redis and a process for each role; ends them all."""
+async def running(
+    roles: Sequence[str], *, folder: Path, fsync: str, key_digest: str = ""
+) -> AsyncIterator[Stack]:
+    """Starts Redis and a process for each role; ends them all.
+
+    With a digest (SHA-256, hex) the api asks for the key that has it.
+    """
     program = find_program(extracted=ROOT / ".fleet" / "redis")
     async with AsyncExitStack() as opened:
         redis = await opened.enter_async_context(
@@ -35,35 +40,37 @@ async def running(roles: Sequence[str], *, folder: Path, fsync: str) -> AsyncIte
         pids: dict[str, list[int]] = {"redis": [redis.pid or 0]}
         address = ""
         for role in roles:
-            pid, said = await opened.enter_async_context(_process(role, redis.url))
+            pid, said = await opened.enter_async_context(process(role, redis.url, key_digest))
             pids.setdefault(role, []).append(pid)
             address = said if role == "api" else address
         yield Stack(redis.url, address, pids)
 
 
 @asynccontextmanager
-async def _process(role: str, url: str) -> AsyncIterator[tuple[int, str]]:
-    process = await asyncio.create_subprocess_exec(
+async def process(role: str, url: str, digest: str = "") -> AsyncIterator[tuple[int, str]]:
+    """One process over the Redis at `url`: its pid, and what it said when it was ready."""
+    started = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "scripts.step_bench.process",
         role,
         url,
+        digest,
         cwd=ROOT,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    assert started.stdin is not None
+    assert started.stdout is not None
     try:
-        said = (await process.stdout.readline()).decode().strip()
+        said = (await started.stdout.readline()).decode().strip()
         if not said:
             raise RuntimeError(f"the {role} did not start")
-        yield process.pid, said
+        yield started.pid, said
     finally:
-        process.stdin.close()
+        started.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), STOP_S)
+            await asyncio.wait_for(started.wait(), STOP_S)
         except TimeoutError:
-            process.kill()
-            await process.wait()
+            started.kill()
+            await started.wait()
