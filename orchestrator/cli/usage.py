@@ -31,7 +31,7 @@ _SUMS = ("CALLS", "CACHED", "PROMPT", "CACHED", "COMPLETION", "COST")
 _BUDGET = ("BUDGET OF", "PERIOD", "LIMIT", "SPENT", "RESERVED", "LEFT")
 
 
-class _Groups(click.ParamType):
+class _Groups(click.ParamType[tuple[str, ...]]):
     """Names of groups, separated by commas; `none` is one sum."""
 
     name = "groups"

@@ -13,7 +13,7 @@ from orchestrator.adapters.authenticators import ApiKeyAuthenticator
 from orchestrator.adapters.memory_state import open_memory_state
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.domain.budgets import BudgetRule, Budgets, Period
-from orchestrator.domain.runs import ModelCall, Usage
+from orchestrator.domain.runs import ModelCall, Run, Usage
 from orchestrator.ports.state import Limits
 from orchestrator.rpc.pb.fleet.v1 import inference_pb2, sessions_pb2, usage_pb2
 from tests.orchestrator.adapters.state.given import answer, claim_one, submitted
@@ -102,7 +102,7 @@ async def test_other_days_are_not_counted(fleet: Fleet) -> None:
 
 
 async def test_the_usage_of_a_session_and_of_a_run_is_their_own(fleet: Fleet) -> None:
-    runs = []
+    runs: list[Run] = []
     for text in ("one", "two"):
         run = await submitted(
             fleet.state, text, tenant=TENANT, session_id=runs[0].session_id if runs else ""
