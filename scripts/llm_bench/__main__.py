@@ -7,23 +7,17 @@ with the direct call's. With --json the last line is one JSON object.
 import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from backends.openvino_genai.settings import load_settings
-from backends.vllm.settings import load_model
 from scripts.llm_bench.cancel import Cancels, measure_cancels
-from scripts.llm_bench.client import Round, burst, request_bytes
-from scripts.llm_bench.direct import SAMPLING, Direct
-from scripts.llm_bench.measure import Series, Way, run_rounds
-from scripts.llm_bench.server import PER_TOKEN, ROOT, TRACED, Served, serve
-from scripts.llm_bench.vllm_engine import OpenAiServer, VllmDirect
+from scripts.llm_bench.engines import NoVllm, open_openvino, open_vllm, vllm_environment
+from scripts.llm_bench.measure import Series, run_rounds
+from scripts.llm_bench.server import TRACED, serve
 
 
 def parse() -> argparse.Namespace:
@@ -93,54 +87,6 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    direct: Direct
-    ways: dict[str, Way]
-
-
-def triton_way(address: str, model: str, *, stream: bool) -> Way:
-    def ask(texts: list[str]) -> Round:
-        requests = [
-            request_bytes(model, i, text, SAMPLING, stream=stream) for i, text in enumerate(texts)
-        ]
-        return asyncio.run(burst(address, requests))
-
-    return ask
-
-
-def open_openvino(model: str, address: str) -> Opened:
-    from scripts.llm_bench.openvino_engine import OpenVinoDirect  # noqa: PLC0415
-
-    ways = {
-        "whole": triton_way(address, model, stream=False),
-        "streamed": triton_way(address, model, stream=True),
-        "streamed, one token a message": triton_way(address, PER_TOKEN, stream=True),
-    }
-    version = ROOT / "model_repository" / model / "1"
-    return Opened(OpenVinoDirect(*load_settings(version)), ways)
-
-
-def open_vllm(model: str, served: Served, python: Path, open_now: ExitStack) -> Opened:
-    files = load_model(served.repository / model / "1")
-    openai = open_now.enter_context(OpenAiServer(python, files, served.repository / "openai.log"))
-    direct = open_now.enter_context(VllmDirect(python, files))
-    ways = {
-        "whole": triton_way(served.grpc_url, model, stream=False),
-        "streamed": triton_way(served.grpc_url, model, stream=True),
-        "vLLM's OpenAI server, whole": lambda texts: openai.burst(texts, stream=False),
-        "vLLM's OpenAI server, streamed": lambda texts: openai.burst(texts, stream=True),
-    }
-    return Opened(direct, ways)
-
-
-def vllm_environment() -> Path:
-    folder = Path(os.environ.get("FLEET_VLLM_ENV") or ROOT / ".fleet" / "engines" / "vllm")
-    if not (folder / "bin" / "python").exists():
-        raise SystemExit(f"bench_llm: no vLLM in {folder}; fleet engines install vllm makes it")
-    return folder
-
-
 def show(result: dict[str, Any]) -> None:
     if result["ways"]:
         show_ways(result)
@@ -183,7 +129,10 @@ def show_cancels(result: dict[str, Any]) -> None:
 
 def main() -> int:
     asked = parse()
-    result = asyncio.run(measure(asked))
+    try:
+        result = asyncio.run(measure(asked))
+    except NoVllm as error:
+        raise SystemExit(f"bench_llm: {error}") from None
     show(result)
     if asked.json:
         print(json.dumps(result))
