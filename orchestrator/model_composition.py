@@ -65,8 +65,8 @@ async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncI
         live = LiveModels(away=away, signals=observed.signals)
         versions = await opened.enter_async_context(
             TritonVersions(
-                [triton],
-                metrics_urls=[settings.triton.metrics_url],
+                triton.connections,
+                metrics_urls=settings.triton.metrics_urls,
                 folders=[settings.models_dir / "repository", *settings.triton.repositories],
             )
         )
