@@ -73,9 +73,9 @@ class TritonReplicas:
         await self._opened.aclose()
 
     @property
-    def connections(self) -> Sequence[TritonConnection]:
-        """To each server, for what concerns all of them."""
-        return [replica.connection for replica in self._replicas]
+    def connections(self) -> tuple[TritonConnection, ...]:
+        """To each of them, whatever its state."""
+        return tuple(replica.connection for replica in self._replicas)
 
     async def infer(self, request: InferRequest, *, sent: Sequence[str] = ()) -> Outputs:
         """Raises: as `TritonConnection.infer`."""

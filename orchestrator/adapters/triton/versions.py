@@ -26,7 +26,7 @@ from orchestrator.ports.models import ModelVersions
 log = logging.getLogger(__name__)
 
 FRESH_S, STALE_S = 1.0, 5.0
-_TIMEOUT_S = 2.0
+_TIMEOUT_S = 1.0  # a server that takes longer is left out
 _LOADED = re.compile(
     rb'^fleet_llm_load_timestamp_seconds\{model="([^"\n]+)",version="([^"\n]+)"\} (\S+)',
     re.MULTILINE,
@@ -102,10 +102,10 @@ class TritonVersions(ModelVersions):
 
     async def _ready(self) -> Mapping[str, set[str]] | None:
         """The versions of each model that some replica serves; None: none answers."""
-        asked = (
-            asyncio.wait_for(each.repository_index(), _TIMEOUT_S) for each in self._connections
+        indexes = await asyncio.gather(
+            *(asyncio.wait_for(each.repository_index(), _TIMEOUT_S) for each in self._connections),
+            return_exceptions=True,
         )
-        indexes = await asyncio.gather(*asked, return_exceptions=True)
         found: defaultdict[str, set[str]] = defaultdict(set)
         for index in indexes:
             if isinstance(index, FleetError | TimeoutError):
