@@ -20,12 +20,26 @@ FleetError
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Remedy(StrEnum):
+    """What helps against a failed call of a model.
+
+    RETRY_HERE: the same once more, for it was the moment. TRY_ANOTHER: another model; this one
+    will not answer soon. GIVE_UP: nothing; the request itself is wrong.
+    """
+
+    RETRY_HERE = "retry_here"
+    TRY_ANOTHER = "try_another"
+    GIVE_UP = "give_up"
 
 
 class FleetError(Exception):
     """Root of the tree. `reason` is stable and for programs, the message for people."""
 
     default_reason = "INTERNAL"
+    remedy = Remedy.GIVE_UP
 
     def __init__(
         self,
@@ -90,6 +104,18 @@ class Exhausted(FleetError):
 
 class Unavailable(FleetError):
     default_reason = "UNAVAILABLE"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+        remedy: Remedy = Remedy.RETRY_HERE,
+    ) -> None:
+        super().__init__(message, reason=reason, metadata=metadata, retry_after_s=retry_after_s)
+        self.remedy = remedy
 
 
 class DeadlineExceeded(FleetError):
