@@ -60,6 +60,7 @@ class ScriptedServer:
         self.requests: list[Received] = []
         self.accepted = 0
         self.left = 0
+        self.client_left = asyncio.Event()
         self.at_once = 0
         self._open = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -139,7 +140,9 @@ class ScriptedServer:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        self.left += not cue.is_set()
+        if not cue.is_set():
+            self.left += 1
+            self.client_left.set()
         return cue.is_set()
 
 
