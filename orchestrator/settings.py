@@ -35,7 +35,10 @@ from orchestrator.ports import state
 
 CONFIG_FILE = "fleet.toml"
 _LIMITS = state.Limits()
-_OTHER_VARIABLES = {"FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_PYTHON", "FLEET_STACK"}
+_OTHER_VARIABLES = {
+    *("FLEET_CONFIG", "FLEET_ADDRESS", "FLEET_API_KEY", "FLEET_PYTHON", "FLEET_STACK"),
+    "FLEET_VLLM_ENV",  # of the tests
+}
 
 
 class SettingsError(Exception):

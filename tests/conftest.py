@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.triton import ServerNotFoundError, TritonConfig, TritonServer
 
-pytest_plugins = ["tests.fixtures_redis"]
+pytest_plugins = ["tests.fixtures_redis", "tests.fixtures_vllm"]
 
 ROOT = Path(__file__).parent.parent
 
