@@ -40,10 +40,14 @@ _ANSWER = (
 
 @dataclass(frozen=True, slots=True)
 class TooLong:
-    """`limit_tokens` is what the prompt may have; 0 where a number was not told."""
+    """`limit_tokens` is what the prompt may have; 0 where a number was not told.
+
+    `at_least`: the server stopped counting there.
+    """
 
     prompt_tokens: int = 0
     limit_tokens: int = 0
+    at_least: bool = False
 
 
 def too_long(code: str, message: str, more: Mapping[str, object]) -> TooLong | None:
@@ -54,7 +58,8 @@ def too_long(code: str, message: str, more: Mapping[str, object]) -> TooLong | N
     if isinstance(prompt, int) and isinstance(total, int):
         return TooLong(prompt, total)
     tokens, limit = _first(_PROMPT, message), _first((_TOTAL,), message)
-    return TooLong(tokens, max(0, limit - _first(_ANSWER, message)))
+    limit = max(0, limit - _first(_ANSWER, message))
+    return TooLong(tokens, limit, at_least="at least" in message)
 
 
 def _first(patterns: tuple[re.Pattern[str], ...], message: str) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from orchestrator.adapters.provider_connection.context_length import TooLong, too_long
 from orchestrator.adapters.provider_connection.scrubbing import named, scrubbed
 from orchestrator.adapters.provider_connection.waits import retry_after_s
+from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.errors import FleetError, InvalidInput, Remedy, Unavailable
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked for: `sent` is every text of it, `prompt_tokens` an estimate."""
+
+    entry: ModelEntry
+    sent: Sequence[str] = ()
+    prompt_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Failures:
     """`secrets` are never in a message, whatever the provider writes; nor is what was sent."""
 
@@ -97,13 +107,14 @@ class Failures:
     secrets: Callable[[], Sequence[str]] = tuple
     clock: Callable[[], float] = time.time
 
-    def refused(self, refusal: Refusal, model: str, sent: Sequence[str]) -> FleetError:
+    def refused(self, refusal: Refusal, asked: Asked) -> FleetError:
+        model = asked.entry.name
         status, name = refusal.effective_status, refusal.name
         log.info("%s refused a request to %s: %d %s", self.provider, model, status, name)
         said = f"{self.provider} answered {status}" + (f" ({name})" if name else "")
         long = too_long(refusal.code or refusal.kind, refusal.message, refusal.more)
         if status == 413 or (long is not None and status < 500):
-            return _too_long(long or TooLong(), model, said)
+            return _too_long(long or TooLong(), asked, said)
         if name in _FILTERED:
             return filtered(model, self.provider)
         if name in _NO_SUCH_MODEL or status == 404:
@@ -130,7 +141,7 @@ class Failures:
         if status < 400:
             what = f"{said}: base_url leads elsewhere"
             return unavailable(model, what, Remedy.TRY_ANOTHER)
-        why = scrubbed(refusal.message, [*sent, *self.secrets()])
+        why = scrubbed(refusal.message, [*asked.sent, *self.secrets()])
         return InvalidInput(f"model {model} refuses the request: {said}: {why}")
 
     def broken(self, model: str, what: str) -> Unavailable:
@@ -163,17 +174,19 @@ def filtered(model: str, provider: str) -> InvalidInput:
     )
 
 
-def _too_long(long: TooLong, model: str, said: str) -> InvalidInput:
-    counts = f" of {long.prompt_tokens} tokens" if long.prompt_tokens else ""
-    limit = f", which is {long.limit_tokens}" if long.limit_tokens else ""
+def _too_long(long: TooLong, asked: Asked, said: str) -> InvalidInput:
+    """Where the server does not count the whole prompt, an estimate says how much is too much."""
+    model, prompt, limit = asked.entry.name, long.prompt_tokens, long.limit_tokens
+    if long.at_least or not prompt:
+        prompt = max(prompt, asked.prompt_tokens)
+    limit = limit or asked.entry.context_tokens
+    if prompt <= limit:
+        what = f"the prompt is longer than what {model} takes: {said}"
+        return InvalidInput(what, field="messages", reason="CONTEXT_LENGTH")
     error = InvalidInput(
-        f"the prompt{counts} is longer than what {model} takes{limit}: {said}",
+        f"the prompt has some {prompt} tokens; {model} takes up to {limit}: {said}",
         field="messages",
         reason="CONTEXT_LENGTH",
     )
-    if long.prompt_tokens and long.limit_tokens:
-        error.metadata |= {
-            "prompt_tokens": str(long.prompt_tokens),
-            "limit_tokens": str(long.limit_tokens),
-        }
+    error.metadata |= {"prompt_tokens": str(prompt), "limit_tokens": str(limit)}
     return error

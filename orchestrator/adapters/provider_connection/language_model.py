@@ -13,9 +13,14 @@ import httpx2
 from orchestrator.adapters.provider_connection.answer import Answer
 from orchestrator.adapters.provider_connection.connection import ProviderConnection
 from orchestrator.adapters.provider_connection.discretion import quieten
-from orchestrator.adapters.provider_connection.failures import Failures, Refusal
+from orchestrator.adapters.provider_connection.failures import Asked, Failures, Refusal
 from orchestrator.adapters.provider_connection.pool import Call, ConnectionPool
-from orchestrator.adapters.provider_connection.prompt_size import new_tokens, prompt_estimate, sent
+from orchestrator.adapters.provider_connection.prompt_size import (
+    likely_tokens,
+    new_tokens,
+    prompt_estimate,
+    sent,
+)
 from orchestrator.adapters.provider_connection.readiness import Readiness
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest
@@ -121,7 +126,8 @@ class ProviderModels(LanguageModel):
         refusal = self._failed(error)
         if refusal is None:
             return self._failures.broken(entry.name, _broken(error))
-        failure = self._failures.refused(refusal, entry.name, tuple(sent(request)))
+        asked = Asked(entry, tuple(sent(request)), likely_tokens(request))
+        failure = self._failures.refused(refusal, asked)
         key = self._settings.key
         if refusal.effective_status == 401 and key is not None and key.renew():
             failure = self._failures.broken(entry.name, "refused a key that has changed meanwhile")

@@ -22,6 +22,11 @@ def prompt_estimate(request: ChatRequest) -> int:
     )
 
 
+def likely_tokens(request: ChatRequest) -> int:
+    """What an average tokenizer makes of it."""
+    return prompt_estimate(request) * 3 // 4
+
+
 def new_tokens(entry: ModelEntry, request: ChatRequest, estimate: int) -> int:
     """How many tokens the answer may have.
 

@@ -124,6 +124,16 @@ CASES = (
         metadata={"prompt_tokens": "1949", "limit_tokens": "1948", "field": "messages"},
     ),
     Case(
+        "too long for vLLM to count, so that an estimate has to do",
+        *(400, "BadRequestError"),
+        "This model's maximum context length is 5 tokens. However, your prompt contains 99 "
+        "characters (more than 80 characters, which is the upper bound for 5 input tokens).",
+        error=InvalidInput,
+        reason="CONTEXT_LENGTH",
+        remedy=Remedy.GIVE_UP,
+        metadata={"prompt_tokens": "11", "limit_tokens": "5", "field": "messages"},
+    ),
+    Case(
         "too long, as Anthropic says it",
         *(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum"),
         error=InvalidInput,
