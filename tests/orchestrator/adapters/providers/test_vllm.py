@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Any
 
 import httpx2
 import jsonschema
@@ -165,7 +166,7 @@ async def test_the_tokens_probability_is_told_where_the_api_tells_it(
         assert answered.finished.confidence is None
 
 
-async def _whole_answer(server: RunningVllm, said: str) -> dict[str, object]:
+async def _whole_answer(server: RunningVllm, said: str) -> dict[str, Any]:
     messages = [{"role": "system", "content": SYSTEM.content}, {"role": "user", "content": said}]
     body = {"model": server.model, "messages": messages, "temperature": 0, "max_tokens": 1800}
     async with httpx2.AsyncClient(trust_env=False) as client:
