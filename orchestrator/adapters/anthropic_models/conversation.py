@@ -67,7 +67,7 @@ def _blocks(message: Message) -> list[Block]:
 
 def _arguments(call: ToolCall) -> dict[str, Any]:
     try:
-        read = json.loads(call.arguments_json or "{}")
+        read = _without_surrogates(json.loads(call.arguments_json or "{}"))
     except ValueError:
         read = None
     if not isinstance(read, dict):
@@ -75,3 +75,9 @@ def _arguments(call: ToolCall) -> dict[str, Any]:
             f"the arguments of the call of {call.name} are no JSON object", field="messages"
         )
     return read
+
+
+def _without_surrogates(read: Any) -> Any:
+    """An escape in JSON can be half of a character, which can't be sent."""
+    written = json.dumps(read, ensure_ascii=False)
+    return read if written.isascii() else json.loads(written.encode("utf-8", "replace"))

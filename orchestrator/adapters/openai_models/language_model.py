@@ -85,8 +85,10 @@ class OpenAIModels(ProviderModels):
     async def _list_models(self) -> None:
         await self._keyed().models.with_raw_response.list(extra_headers=self._omitted())
 
-    def _explained(self, error: Exception, entry: ModelEntry, request: ChatRequest) -> FleetError:
-        failure, refusal = super()._explained(error, entry, request), self._failed(error)
+    def _explained(
+        self, error: Exception, entry: ModelEntry, request: ChatRequest, used: str
+    ) -> FleetError:
+        failure, refusal = super()._explained(error, entry, request, used), self._failed(error)
         name = unsupported(refusal) if refusal is not None else ""
         return _ParameterRefused(failure.message, name) if name else failure
 

@@ -121,7 +121,7 @@ class Answer(ABC):
         if self._told or not text:
             return
         self._pieces += 1
-        self._bytes += len(text.encode("utf-8", "replace"))
+        self._bytes += len(text.encode())
         tokens = max(self._pieces, -(-self._bytes // _BYTES_PER_TOKEN))
         self._request.meter.usage = self.usage.model_copy(update={"completion_tokens": tokens})
 
@@ -153,12 +153,15 @@ def elements(piece: object) -> list[object]:
 
 
 def text(piece: object) -> str:
-    """Raises UnreadablePiece; nothing at all is an empty text."""
+    """Raises UnreadablePiece; nothing at all is an empty text.
+
+    Half of a character, which JSON can hold, becomes a question mark.
+    """
     if piece is None:
         return ""
     if not isinstance(piece, str):
         raise UnreadablePiece
-    return piece
+    return piece if piece.isascii() else piece.encode("utf-8", "replace").decode()
 
 
 def count(piece: object) -> int:

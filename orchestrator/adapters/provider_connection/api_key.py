@@ -12,8 +12,8 @@ from orchestrator.domain.errors import Remedy, Unavailable
 class ApiKey:
     """A provider's key. `place` says where it comes from, for people; `repr` shows only that.
 
-    It is read when it is first needed and kept; `renew` reads it again, after the provider
-    refused it: a file may hold a new one by then.
+    It is read when it is first needed and kept, and again after the provider refused it: a file
+    may hold a new one by then.
     """
 
     def __init__(self, place: str, read: Callable[[], str]) -> None:
@@ -57,11 +57,10 @@ class ApiKey:
             )
         return value
 
-    def renew(self) -> bool:
-        """Reads it again; says whether it is another one now."""
-        before, now = self._value, self._checked()
-        self._value = now or before
-        return bool(now) and now != before
+    def renewed(self, refused: str) -> bool:
+        """Reads it again; says whether it is another one now than the one that was refused."""
+        self._value = self._checked() or self._value
+        return self._value != refused
 
     def _kept(self) -> str:
         self._value = self._value or self._checked()

@@ -62,12 +62,11 @@ class ProviderModels(LanguageModel):
         entry = self._entry(request.model)
         estimate = prompt_estimate(request)
         room = new_tokens(entry, request, estimate)
-        if self._settings.key is not None:
-            self._settings.key.value(self._settings.name)
+        key = self._key()
         began = first = self._clock()
 
         def explained(error: Exception) -> FleetError:
-            return self._explained(error, entry, request)
+            return self._explained(error, entry, request, key)
 
         async with self._pool.call(entry.name, explained) as call:
             answer = self._answer(request, estimate)
@@ -122,18 +121,21 @@ class ProviderModels(LanguageModel):
             )
         return entry
 
-    def _explained(self, error: Exception, entry: ModelEntry, request: ChatRequest) -> FleetError:
+    def _explained(
+        self, error: Exception, entry: ModelEntry, request: ChatRequest, used: str
+    ) -> FleetError:
         refusal = self._failed(error)
         if refusal is None:
             return self._failures.broken(entry.name, _broken(error))
         asked = Asked(entry, tuple(sent(request)), likely_tokens(request))
         failure = self._failures.refused(refusal, asked)
         key = self._settings.key
-        if refusal.effective_status == 401 and key is not None and key.renew():
+        if refusal.effective_status == 401 and key is not None and key.renewed(used):
             failure = self._failures.broken(entry.name, "refused a key that has changed meanwhile")
         return failure
 
     async def _probe(self) -> bool:
+        used = self._key()
         try:
             await self._list_models()
         except (self.errors, httpx2.HTTPError, OSError, ValueError) as error:
@@ -141,7 +143,7 @@ class ProviderModels(LanguageModel):
             if refusal is None:
                 return False
             key = self._settings.key
-            if refusal.status == 401 and key is not None and key.renew():
+            if refusal.status == 401 and key is not None and key.renewed(used):
                 return True
             return refusal.status not in (401, 403) and refusal.status < 500
         return True

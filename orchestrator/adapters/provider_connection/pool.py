@@ -7,11 +7,13 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from typing import Protocol, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx2
 
 from orchestrator.adapters.provider_connection.connection import ProviderConnection
 from orchestrator.adapters.provider_connection.failures import unavailable
+from orchestrator.domain.addresses import is_loopback
 from orchestrator.domain.errors import FleetError, Remedy
 
 KEEPALIVE_S = 60.0
@@ -48,8 +50,10 @@ class ConnectionPool:
         self._places = asyncio.Semaphore(
             settings.max_connections * (STREAMS_PER_CONNECTION if http2 else 1)
         )
+        host = urlsplit(settings.base_url).hostname or ""
         self.client = httpx2.AsyncClient(
             http2=http2,
+            trust_env=not is_loopback(f"{host}:0"),  # no proxy leads to this machine
             timeout=httpx2.Timeout(settings.whole_s, connect=settings.connect_s),
             limits=httpx2.Limits(
                 max_connections=settings.max_connections,

@@ -243,3 +243,10 @@ async def test_comments_and_unknown_events_are_passed_over() -> None:
     reply = Reply([strange, *DIALECTS[1].answer("Ray")])
     async with ScriptedServer([reply]) as server, DIALECTS[1].connected(server) as models:
         assert (await ask(models)).text == "Ray"
+
+
+@both
+async def test_half_a_character_is_no_obstacle(dialect: Dialect) -> None:
+    reply = dialect.reply("a\ud83d", "é")
+    async with ScriptedServer([reply]) as server, dialect.connected(server) as models:
+        assert (await ask(models)).text == "a?é"

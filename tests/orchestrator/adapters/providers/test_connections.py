@@ -130,3 +130,22 @@ async def test_readiness_is_about_reaching_the_server_with_the_key(
     reply = dialect.refusing(status, "any")
     async with ScriptedServer([reply]) as server, dialect.connected(server) as models:
         assert await models.ready("clever") is ready
+
+
+@both
+async def test_http2_is_asked_for_only_where_it_can_be_spoken(dialect: Dialect) -> None:
+    """The scripted server speaks HTTP/1.1, and so do packages without `h2`."""
+    server = ScriptedServer([dialect.reply("Ray")])
+    async with server, dialect.connected(server, http2=True) as models:
+        assert (await ask(models)).text == "Ray"
+
+
+@both
+async def test_a_proxy_of_the_environment_does_not_lead_to_this_machine(
+    dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    server = ScriptedServer([dialect.reply("Ray")])
+    async with server, dialect.connected(server) as models:
+        assert (await ask(models)).text == "Ray"

@@ -140,6 +140,13 @@ def test_arguments_that_are_no_object_are_refused_before_anthropic_does() -> Non
         messages(request)
 
 
+def test_half_a_character_in_arguments_is_not_sent() -> None:
+    call = ToolCall(call_id="c", name="calculator", arguments_json='{"a": "\\ud83d"}')
+    request = replace(ASKED, messages=(Message(role=Role.ASSISTANT, tool_calls=(call,)),))
+    (block,) = messages(request)["messages"][0]["content"]
+    assert block["input"] == {"a": "?"}
+
+
 def test_tools_are_offered_with_their_schemas() -> None:
     (tool,) = completions(CONVERSATION)["tools"]
     assert tool == {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -167,12 +168,12 @@ async def test_a_refused_key_is_read_again_from_its_file(dialect: Dialect, tmp_p
         with pytest.raises(Unavailable) as unchanged:
             await ask(models)
         file.write_text("new-key\n")
-        with pytest.raises(Unavailable) as changed:
-            await ask(models)
+        several = await asyncio.gather(*(ask(models) for _ in range(3)), return_exceptions=True)
+        changed = [error for error in several if isinstance(error, Unavailable)]
         assert (await ask(models)).text == "Ray"
 
     assert unchanged.value.remedy is Remedy.TRY_ANOTHER
-    assert changed.value.remedy is Remedy.RETRY_HERE
+    assert {error.remedy for error in changed} == {Remedy.RETRY_HERE}
 
 
 @pytest.mark.parametrize("content", ["", "  \n", "two\nlines", "ключ", "tab\tin it"])
