@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from scripts.llm_bench.cancel import Cancels, measure_cancels
+from scripts.llm_bench.endurance import endure
 from scripts.llm_bench.engines import NoVllm, open_openvino, open_vllm, vllm_environment
 from scripts.llm_bench.measure import Series, run_rounds
 from scripts.llm_bench.server import TRACED, serve
@@ -34,6 +35,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cancels", type=int, default=15, help="at each number of streams")
     parser.add_argument(
         "--streams", type=numbers, default=(1, 8, 64, 256), help="running when one is cancelled"
+    )
+    parser.add_argument(
+        "--endurance",
+        type=int,
+        default=0,
+        metavar="REQUESTS",
+        help="what 200 cancels and so many requests leave behind, such as 10000",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object as the last line")
     return parser.parse_args()
@@ -76,6 +84,10 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
                     served.grpc_url, TRACED, served.trace, streams=streams, times=asked.cancels
                 )
                 cancels += found
+            endured = None
+            if asked.endurance:
+                places = (served.grpc_url, served.metrics_url, asked.model, served.shm_prefix)
+                endured = await endure(*places, requests=asked.endurance)
     return {
         "engine": asked.engine,
         "model": asked.model,
@@ -84,6 +96,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "direct_tokens_per_s": round(statistics.median(directly)) if directly else None,
         "ways": [one.summary() for one in series],
         "cancels": [one.summary() for one in cancels],
+        "endurance": endured and endured.summary(),
     }
 
 
@@ -92,6 +105,8 @@ def show(result: dict[str, Any]) -> None:
         show_ways(result)
     if result["cancels"]:
         show_cancels(result)
+    if result["endurance"]:
+        show_endurance(result["endurance"])
 
 
 def show_ways(result: dict[str, Any]) -> None:
@@ -108,6 +123,16 @@ def show_ways(result: dict[str, Any]) -> None:
             f"{way['ttft_p50_ms']:>8.0f} ms{way['messages_per_request']:>10}"
             f"{way['wrong_answers']:>7}"
         )
+
+
+def show_endurance(found: dict[str, Any]) -> None:
+    memory, shm = found["memory_mib"], found["shm_mib"]
+    print(
+        f"\n{found['cancelled']} streams cancelled midway: nothing runs "
+        f"{found['running_zero_s']:.2f} s later\n"
+        f"{found['requests']} requests: memory {memory[0]:.0f} to {memory[1]:.0f} MiB, "
+        f"shared memory {shm[0]:.1f} to {shm[1]:.1f} MiB"
+    )
 
 
 def show_cancels(result: dict[str, Any]) -> None:

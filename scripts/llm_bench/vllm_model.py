@@ -1,21 +1,40 @@
 """A model of the repository, with vLLM as its engine."""
 
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
 ENGINE_ARGS = {
+    "distributed_executor_backend": "uni",
+    # The weights are float16, for which its CPU build has no fast kernels.
+    "dtype": "bfloat16",
     "enforce_eager": True,
     "max_model_len": 2048,
+    # Of a GPU, if there is one: several engines run beside each other where they are compared.
+    "gpu_memory_utilization": 0.2,
     "structured_outputs_config": {
         "backend": "guidance",
         "disable_any_whitespace": True,
         "disable_additional_properties": True,
     },
 }
-SERVING = {"environment": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
+SERVING = {
+    "environment": {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        # One core is left to those that hand requests in and answers out.
+        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),
+    }
+}
 
 
-def write_vllm_model(model: Path, folder: Path, environment: Path, **serving: object) -> None:
+def write_vllm_model(
+    model: Path,
+    folder: Path,
+    environment: Path,
+    arguments: Mapping[str, object] | None = None,
+    **serving: object,
+) -> None:
     """Into `folder`; `model` has its weights in `1/hugging_face`."""
     version = folder / "1"
     version.mkdir(parents=True)
@@ -26,5 +45,7 @@ def write_vllm_model(model: Path, folder: Path, environment: Path, **serving: ob
     changed += f'parameters {{ key: "EXECUTION_ENV_PATH" value: {value} }}\n'
     (version.parent / "config.pbtxt").write_text(changed)
     (version / "hugging_face").symlink_to((model / "1" / "hugging_face").resolve())
-    (version / "model.json").write_text(json.dumps({"model": "hugging_face", **ENGINE_ARGS}))
+    (version / "model.json").write_text(
+        json.dumps({"model": "hugging_face", **ENGINE_ARGS, **(arguments or {})})
+    )
     (version / "serving.json").write_text(json.dumps({**SERVING, **serving}))
