@@ -201,6 +201,9 @@ async def test_a_budget_that_cant_be_read_allows_nothing(redis_url: str, broken:
         (claim,) = await begun(state, 1, 1)
         with pytest.raises(Exhausted, match="can't be read"):
             await state.ledger.reserve(TENANT, "", 1)
+        await state.runs.commit(claim, answer(claim, tokens=5))  # which is booked all the same
+        (row,) = await state.ledger.of_run(TENANT, claim.run.run_id)
+        assert row.totals.cost_micros == 5
     assert "can't be read" in claim.over_budget
 
 
