@@ -112,26 +112,23 @@ async def test_64_runs_at_once_make_as_many_calls_as_the_tenants_budget_fits_and
     assert refused == ["BUDGET"] * (RUNS - calls)
 
 
+@pytest.mark.parametrize(("budget", "answers"), [(10 * COST + 1, 11), (100_000, RUNS)])
 async def test_what_a_killed_worker_held_is_given_back_and_the_ledger_adds_up(
-    redis_url: str,
+    redis_url: str, budget: int, answers: int
 ) -> None:
-    allowed, never = limits(100_000), asyncio.Event()
-
-    def hanging(_: ChatRequest) -> Turn:
-        return ["one ", never]
-
-    stuck, asked = ScriptedLanguageModel(hanging), models(2)
-    async with workers(redis_url, allowed, [stuck, asked[0]]) as fleets:
-        runs = await asyncio.gather(*(fleets[0].start("hi") for _ in range(RUNS)))
-        await fleets[0].until(lambda: is_reached(stuck, asked[0]))
-    async with workers(redis_url, allowed, [asked[1]]) as fleets:
-        ended = await asyncio.gather(*map(fleets[0].ended, runs))
-        await adds_up(fleets[0].state, ended)
-    assert {run.state for run in ended} == {RunState.COMPLETED}
-
-
-async def is_reached(stuck: ScriptedLanguageModel, other: ScriptedLanguageModel) -> bool:
-    return len(stuck.requests) > 1 and len(other.requests) > 5
+    allowed, never = limits(budget), asyncio.Event()
+    stuck, asked = ScriptedLanguageModel(lambda _: ["one ", never]), models(2)
+    async with AsyncExitStack() as doomed:
+        (first,) = await doomed.enter_async_context(workers(redis_url, allowed, [stuck]))
+        runs = await asyncio.gather(*(first.start("hi") for _ in range(RUNS)))
+        await first.until(lambda: has_asked(stuck))
+        async with workers(redis_url, allowed, asked) as fleets:
+            await doomed.aclose()  # nothing is committed or handed back
+            ended = await asyncio.gather(*map(fleets[0].ended, runs))
+            await adds_up(fleets[0].state, ended)
+    answered = [run for run in ended if run.state is RunState.COMPLETED]
+    assert len(answered) == answers == sum(len(model.requests) for model in asked)
+    assert [run.error.reason for run in ended if run.error] == ["BUDGET"] * (RUNS - answers)
 
 
 async def test_a_run_that_is_stopped_in_the_middle_is_billed_what_had_come(

@@ -50,20 +50,26 @@ class Accounting(RuleBasedStateMachine):
     """Work with runs and their children as it comes; every commit that counted is noted."""
 
     open_state: Open
+    url: str
 
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
+        self.runner.run(self._emptied())
         self.stack = AsyncExitStack()
         self.state: State = self.runner.run(
             self.stack.enter_async_context(self.open_state(Limits(max_attempts=2)))
         )
         self.day = self.runner.run(given.days(self.state))
-        self.tenant = f"tenant-{id(self)}-{self.runner.run(self.state.ledger.today())}"
+        self.tenant = given.TENANT
         self.runs: list[Run] = []
         self.claims: list[Claim] = []
         self.calls: dict[str, list[ModelCall]] = {}
         self.answers: dict[str, tuple[ModelCall, ...]] = {}
+
+    async def _emptied(self) -> None:
+        async with Redis.from_url(self.url) as client:
+            await client.flushdb()
 
     def teardown(self) -> None:
         try:
@@ -190,8 +196,8 @@ def _moved(claim: Claim, taken: tuple[ModelCall, ...], how: int) -> Any:
     return advance(claim.run, events[how])
 
 
-def test_every_sum_is_that_of_its_committed_calls(open_state: Open) -> None:
-    Accounting.open_state = staticmethod(open_state)
+def test_every_sum_is_that_of_its_committed_calls(open_state: Open, redis_url: str) -> None:
+    Accounting.open_state, Accounting.url = staticmethod(open_state), redis_url
     run_state_machine_as_test(
         Accounting,
         settings=settings(
