@@ -20,6 +20,7 @@ from orchestrator.worker.emitter import Events, Held
 
 log = logging.getLogger(__name__)
 
+
 class Cascade:
     def __init__(self, answering: Answering, tools: ToolRegistry) -> None:
         self._answering = answering
