@@ -34,8 +34,10 @@ from orchestrator.tool_calls.call_ids import numbered
 from orchestrator.tool_calls.parser import Piece, ToolCallParser
 from orchestrator.tool_calls.plain_text import PlainText
 
-Cue = str | asyncio.Event | Exception | FinishReason
-"""A text is streamed, an event waited for, an exception raised; a finish reason ends the turn."""
+Cue = str | asyncio.Event | Exception | FinishReason | float
+"""A text is streamed, an event waited for, an exception raised; a finish reason ends the turn,
+and a number is how sure the model says that it is, if it is asked.
+"""
 
 Turn = Sequence[Cue]
 DIMENSIONS = 384
@@ -87,6 +89,8 @@ class ScriptedLanguageModel(LanguageModel):
                             break
                     case asyncio.Event():
                         await cue.wait()
+                    case float():
+                        played.confidence = cue if request.confidence else None
                     case Exception():
                         raise cue
             for piece in played.close():
@@ -148,6 +152,7 @@ class _Playing:
         self._text = ""
         self._called = False
         self.reason = FinishReason.STOP
+        self.confidence: float | None = None
         self.ended = False
         self._meter.usage = self.usage
 
@@ -162,7 +167,8 @@ class _Playing:
     def finished(self) -> ChatFinished:
         self.ended = True
         called = self._called and self.reason is FinishReason.STOP
-        return ChatFinished(FinishReason.TOOL_CALLS if called else self.reason, self.usage)
+        reason = FinishReason.TOOL_CALLS if called else self.reason
+        return ChatFinished(reason, self.usage, confidence=self.confidence)
 
     @property
     def words(self) -> int:

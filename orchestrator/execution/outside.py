@@ -32,8 +32,11 @@ def what_is_wrong(spec: AgentSpec, call: ToolCall) -> str | None:
     they are left to the caller.
     """
     schema = _schema(spec, call.name)
-    if schema is None:
-        return None
+    return None if schema is None else unfit(schema, call)
+
+
+def unfit(schema: Mapping[str, Any], call: ToolCall) -> str | None:
+    """Says why the arguments do not fit such a schema, as `what_is_wrong`."""
     try:
         wrong = errors(_unpatterned(schema), parsed(call.arguments_json), most_checks=MAX_CHECKS)
     except BadArguments as bad:

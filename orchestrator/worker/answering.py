@@ -19,7 +19,7 @@ from orchestrator.domain.messages import ToolCall
 from orchestrator.domain.work import Claim
 from orchestrator.ports.models import LanguageModel
 from orchestrator.worker.attempt import Attempt, GivenUp
-from orchestrator.worker.emitter import Emitter
+from orchestrator.worker.emitter import Events
 from orchestrator.worker.malformed import REASON as MALFORMED
 from orchestrator.worker.malformed import asked_again
 from orchestrator.worker.structured import InvalidOutput, Structured, Turn
@@ -32,14 +32,23 @@ class Answer:
     finished: ChatFinished
 
 
+class Unfit(Exception):
+    """The model's first try is not what the run wants; the message says why, without its text."""
+
+
 class Answering:
     def __init__(self, language: LanguageModel) -> None:
         self._language = language
 
-    async def answer(self, attempt: Attempt, entry: ModelEntry, emitter: Emitter) -> Answer:
+    async def answer(
+        self, attempt: Attempt, entry: ModelEntry, emitter: Events, *, trial: bool = False
+    ) -> Answer:
         """Asks until the answer is what the run wants, or the model has had its chances.
 
+        In a `trial` it says how sure it is, and nothing is mended.
+
         Raises:
+            Unfit: in a trial, for what would have to be mended.
             GivenUp: MALFORMED_TOOL_CALL, INVALID_OUTPUT, BUDGET.
             Exhausted: BUDGET, it has no room for a turn.
             InvalidInput: CONTEXT_LENGTH, the model has none; the model refuses the request.
@@ -50,8 +59,10 @@ class Answering:
         turn = structured.first() if structured else Turn(tools=attempt.tools)
         while True:
             try:
-                answer = await self._fitted(attempt, turn, entry, emitter)
+                answer = await self._fitted(attempt, turn, entry, emitter, trial=trial)
             except MalformedToolCall as malformed:
+                if trial:
+                    raise Unfit("it wrote a tool call that can't be read") from None
                 attempt.blame(malformed, entry)
                 turn = asked_again(turn, malformed)
                 emitter.put(StepRestarted(reason=f"{MALFORMED}: {malformed.detail}"))
@@ -64,22 +75,29 @@ class Answering:
                 raise GivenUp("INVALID_OUTPUT", str(invalid)) from None
             if isinstance(judged, str):
                 return replace(answer, text=judged)
+            if trial and judged.last:
+                raise Unfit("it does not fit the output schema")
             turn = judged
             if answer.text:
                 emitter.put(StepRestarted(reason="INVALID_OUTPUT"))
 
     async def _fitted(
-        self, attempt: Attempt, turn: Turn, entry: ModelEntry, emitter: Emitter
+        self, attempt: Attempt, turn: Turn, entry: ModelEntry, emitter: Events, *, trial: bool
     ) -> Answer:
         """Leaves out of the conversation what the model has no room for."""
         while True:
+            request = attempt.ask(turn, entry, confidence=trial)
             try:
-                return await self._infer(attempt.ask(turn, entry), attempt, emitter)
+                return await self._infer(request, attempt, emitter)
             except InvalidInput as error:
-                if error.reason != "CONTEXT_LENGTH" or not attempt.shorten(turn, error):
+                if error.reason != "CONTEXT_LENGTH":
+                    raise
+                if trial:
+                    raise Unfit("it has no room for the conversation") from None
+                if not attempt.shorten(turn, error):
                     raise
 
-    async def _infer(self, request: ChatRequest, attempt: Attempt, emitter: Emitter) -> Answer:
+    async def _infer(self, request: ChatRequest, attempt: Attempt, emitter: Events) -> Answer:
         text: list[str] = []
         calls: list[ToolCall] = []
         finished: ChatFinished | None = None

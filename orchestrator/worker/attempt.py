@@ -24,7 +24,9 @@ class GivenUp(Exception):
 
 
 class Attempt:
-    """`messages` is what of the conversation the model has room for."""
+    """`messages` is what of the conversation the model has room for; `rejected` are the models
+    whose answers were checked in vain.
+    """
 
     def __init__(
         self,
@@ -40,8 +42,9 @@ class Attempt:
         self._asked: list[tuple[ModelEntry, Meter]] = []
         self._blamed = False
         self._excess = 0
+        self.rejected: set[str] = set()
 
-    def ask(self, turn: Turn, entry: ModelEntry) -> ChatRequest:
+    def ask(self, turn: Turn, entry: ModelEntry, *, confidence: bool = False) -> ChatRequest:
         """Raises Exhausted BUDGET: the run has nothing left."""
         request = ChatRequest(
             model=entry.name,
@@ -52,6 +55,7 @@ class Attempt:
             output=turn.output,
             tenant=self.claim.run.tenant,
             session_id=self.claim.run.session_id,
+            confidence=confidence,
         )
         self._asked.append((entry, request.meter))
         return request
@@ -64,9 +68,13 @@ class Attempt:
     def calls(self) -> tuple[ModelCall, ...]:
         """What each answer took, also the one that is on its way."""
         return tuple(
-            entry.call(meter.usage, CallOutcome.CACHED if meter.cached else CallOutcome.USED)
-            for entry, meter in self._asked
+            entry.call(meter.usage, self._outcome(entry, meter)) for entry, meter in self._asked
         )
+
+    def _outcome(self, entry: ModelEntry, meter: Meter) -> CallOutcome:
+        if meter.cached:
+            return CallOutcome.CACHED
+        return CallOutcome.REJECTED if entry.name in self.rejected else CallOutcome.USED
 
     @property
     def spent(self) -> Usage:
@@ -75,6 +83,18 @@ class Attempt:
     def _allowance(self, entry: ModelEntry) -> Allowance:
         run = self.claim.run
         return left_of(run.model_copy(update={"usage": run.usage + self.spent}), entry)
+
+    def reject(self, entry: ModelEntry, larger: ModelEntry) -> None:
+        """The answers of this model do not count, and are paid; `larger` is to be asked.
+
+        Raises:
+            GivenUp: BUDGET, there is nothing left for it.
+        """
+        self.rejected.add(entry.name)
+        if self._allowance(larger).spent_by(Usage()):
+            raise GivenUp(
+                "BUDGET", f"budget ran out before {larger.name} was asked instead of {entry.name}"
+            )
 
     def blame(self, malformed: MalformedToolCall, entry: ModelEntry) -> None:
         """Notes that the newest answer has a malformed call.

@@ -15,7 +15,10 @@ from orchestrator.ports.models import RequestClassifier
 
 
 class ModelChoice:
-    """Routes a run's first step; later steps stay with the model while it answers."""
+    """Routes a run's first step; later steps stay with the model while it answers.
+
+    Under a cascade a smaller model's answers are checked at every step, so each is routed.
+    """
 
     def __init__(
         self,
@@ -38,11 +41,18 @@ class ModelChoice:
             Unavailable: MODEL_UNAVAILABLE, the router or every model that could.
         """
         entry, away = self._catalogue.get(run.model), {**failed, **self._router.away()}
-        if entry is not None and entry.name not in away:
+        stays = entry is not None and entry.name not in away
+        if entry is not None and stays and not agent.spec.policy.cascade:
             return entry, None
         (decided,) = await self._router.route(
             [run.input], [_demand(agent, messages)], agent.spec.policy, away=failed
         )
+        if (
+            entry is not None
+            and stays
+            and not (decided.escalate_to and decided.model == entry.name)
+        ):
+            return entry, None
         left = dict.fromkeys([run.model, *failed])
         whys = [f"{name} is {away[name]}" for name in left if name in away]
         reason = "; ".join([*whys, decided.reason])

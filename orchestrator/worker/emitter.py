@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from orchestrator.domain.errors import Unavailable
-from orchestrator.domain.events import Payload, TextDelta
+from orchestrator.domain.events import Payload, StepRestarted, TextDelta
 from orchestrator.domain.work import Lease
 from orchestrator.execution.retry import full_jitter
 from orchestrator.ports.state import RunStore
+
+
+class Events(Protocol):
+    """Where an answer's events go."""
+
+    def put(self, payload: Payload) -> None: ...
 
 
 class Emitter:
@@ -87,3 +94,24 @@ class Emitter:
                 await asyncio.sleep(next(waits))
             else:
                 return
+
+
+class Held:
+    """Keeps text back until it is known to count: nobody sees what is taken back."""
+
+    def __init__(self, events: Events) -> None:
+        self._events = events
+        self._text: list[TextDelta] = []
+
+    def put(self, payload: Payload) -> None:
+        match payload:
+            case TextDelta():
+                self._text.append(payload)
+            case StepRestarted():
+                self._text.clear()
+            case _:
+                self._events.put(payload)
+
+    def release(self) -> None:
+        for delta in self._text:
+            self._events.put(delta)

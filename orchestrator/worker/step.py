@@ -24,8 +24,9 @@ from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels
 from orchestrator.ports.models import LanguageModel, RequestClassifier
 from orchestrator.ports.state import RunStore
 from orchestrator.ports.tools import ToolRegistry
-from orchestrator.worker.answering import Answering
+from orchestrator.worker.answering import Answer, Answering
 from orchestrator.worker.attempt import Attempt, GivenUp
+from orchestrator.worker.cascade import Cascade
 from orchestrator.worker.choice import ModelChoice
 from orchestrator.worker.context import assemble
 from orchestrator.worker.emitter import Emitter
@@ -48,6 +49,15 @@ class StepSettings:
     interrupt_ttl_ms: int = 86_400_000
 
 
+@dataclass(frozen=True, slots=True)
+class _Routed:
+    """`larger` is the model to ask when the answer of `entry` fails its check."""
+
+    entry: ModelEntry
+    larger: ModelEntry | None
+    took_ms: float
+
+
 class StepHandler:
     """Routes, infers and commits one step, streaming its text into the run's events."""
 
@@ -68,6 +78,8 @@ class StepHandler:
         self._agents = agents
         self._offer = Offer(agents, tools)
         self._answering = Answering(language)
+        self._cascade = Cascade(self._answering, tools)
+        self._catalogue = catalogue
         self._choice = ModelChoice(classifier, catalogue, live)
         self._metrics = metrics
         self._settings = settings
@@ -116,15 +128,21 @@ class StepHandler:
         failed: dict[str, str] = {}
         while True:
             try:
-                entry, route_ms = await self._routed(attempt, failed, emitter)
+                routed = await self._routed(attempt, failed, emitter)
             except Unavailable as error:
                 if error.reason != "MODEL_UNAVAILABLE" or time.monotonic() > give_up:
                     raise
                 failed.clear()
                 await asyncio.sleep(next(waits))
                 continue
+            entry = routed.entry
             try:
-                return await self._ask(attempt, entry, route_ms, emitter)
+                answer = None
+                if routed.larger is not None:
+                    answer = await self._cascade.tried(attempt, entry, routed.larger, emitter)
+                    entry = routed.larger if answer is None else entry
+                answer = answer or await self._answering.answer(attempt, entry, emitter)
+                return await self._commit(attempt, answer, entry, routed.took_ms, emitter)
             except Unavailable as error:
                 if error.reason not in _OF_MODELS or error.remedy is Remedy.GIVE_UP:
                     raise
@@ -133,21 +151,27 @@ class StepHandler:
 
     async def _routed(
         self, attempt: Attempt, failed: Mapping[str, str], emitter: Emitter
-    ) -> tuple[ModelEntry, float]:
-        """Returns the model, and how long it took to find it."""
+    ) -> _Routed:
         began = time.perf_counter()
+        rejected = dict.fromkeys(attempt.rejected, "not good enough for this step")
         entry, decided = await self._choice.choose(
-            attempt.claim.run, attempt.agent, attempt.messages, failed
+            attempt.claim.run, attempt.agent, attempt.messages, {**rejected, **failed}
         )
+        larger = None
         if decided is not None:
             emitter.put(decided)
-        return entry, (time.perf_counter() - began) * 1000
+            larger = self._catalogue.get(decided.escalate_to)
+        return _Routed(entry, larger, (time.perf_counter() - began) * 1000)
 
-    async def _ask(
-        self, attempt: Attempt, entry: ModelEntry, route_ms: float, emitter: Emitter
+    async def _commit(
+        self,
+        attempt: Attempt,
+        answer: Answer,
+        entry: ModelEntry,
+        route_ms: float,
+        emitter: Emitter,
     ) -> None:
         claim, spec = attempt.claim, attempt.agent.spec
-        answer = await self._answering.answer(attempt, entry, emitter)
         record = _record(claim, entry, answer.finished, attempt.calls, route_ms)
         finished = InferenceFinished(
             answer.text,

@@ -1,7 +1,8 @@
 """Which model answers a request: a pure function of what is known about both.
 
 `decide` drops the models that can't, estimates each other one's quality, cost and latency, and
-takes the highest score under the policy: see `scoring`.
+takes the highest score under the policy (`scoring`); a cheaper one may be tried before it
+(`escalation`).
 """
 
 from orchestrator.domain.routing.decision import decide

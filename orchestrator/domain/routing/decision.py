@@ -9,6 +9,7 @@ from orchestrator.domain.catalogue import Catalogue
 from orchestrator.domain.errors import InvalidInput, Unavailable
 from orchestrator.domain.events import Candidate, RouteDecided
 from orchestrator.domain.routing.demand import Classification, Demand
+from orchestrator.domain.routing.escalation import tried_first
 from orchestrator.domain.routing.estimates import estimated, too_long, unfit
 from orchestrator.domain.routing.scoring import scored, why
 from orchestrator.domain.routing.signals import UNMEASURED, ModelSignals
@@ -57,9 +58,13 @@ def decide(
     if not ranked:
         raise _none_can(demand, candidates, catalogue, policy)
     by_name = {candidate.model: candidate for candidate in ranked}
+    pick, reason, first = ranked[0].model, why(ranked, policy), tried_first(ranked, policy)
+    if first is not None:
+        reason = f"{first.model} is tried first, {first.quality:.2f} sure to do; else {reason}"
     return RouteDecided(
-        model=ranked[0].model,
-        reason=why(ranked, policy),
+        model=first.model if first else pick,
+        escalate_to=pick if first else "",
+        reason=reason,
         task=classification.task,
         complexity=classification.complexity,
         risk=classification.risk,

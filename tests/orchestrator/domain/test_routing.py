@@ -119,7 +119,7 @@ def test_cheapest_that_can_puts_every_good_enough_model_before_the_others() -> N
     made = decided(seen_as(simple=0.5, hard=0.5))
     small, large = made.candidates
     assert made.model == "large"
-    assert (small.score, large.score) == (0.575 - 1, 0.0)
+    assert (small.score, large.score) == (-0.425, 0.0)
 
 
 def test_the_same_score_goes_to_the_cheaper_then_the_faster_then_the_better_model() -> None:
@@ -196,3 +196,42 @@ def test_the_decision_holds_all_that_it_went_by() -> None:
     small, large = made.candidates
     assert small.excluded == "not among the agent's models"
     assert (large.quality, large.cost_micros, large.waiting) == (0.97, 9, 40)
+
+
+CASCADE = ModelPolicy(cascade=True)
+
+
+def test_a_cheaper_model_that_may_well_be_right_is_tried_first() -> None:
+    made = decided(seen_as(simple=0.5, hard=0.5), CASCADE)
+    assert (made.model, made.escalate_to) == ("small", "large")
+    assert made.reason.startswith("small is tried first, 0.57 sure to do; else large is")
+    assert decided(seen_as(simple=0.5, hard=0.5)).escalate_to == ""
+
+
+def test_no_model_is_tried_first_that_is_good_enough_or_seldom_right() -> None:
+    certain = decided(seen_as(simple=1.0), CASCADE)
+    assert (certain.model, certain.escalate_to) == ("small", "")
+    hopeless = decided(seen_as(simple=0.1, hard=0.9), CASCADE)
+    assert (hopeless.model, hopeless.escalate_to) == ("large", "")
+
+
+def test_no_model_is_tried_first_that_saves_too_little() -> None:
+    uncertain = seen_as(simple=0.5, hard=0.5)
+    dear = SMALL.model_copy(update={"input_price": 50_000, "output_price": 100_000})
+    assert decided(uncertain, CASCADE, catalogue={"small": dear, "large": LARGE}).escalate_to
+    dear = SMALL.model_copy(update={"input_price": 90_000, "output_price": 180_000})
+    made = decided(uncertain, CASCADE, catalogue={"small": dear, "large": LARGE})
+    assert (made.model, made.escalate_to) == ("large", "")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        ModelPolicy(cascade=True, preference=Preference.BEST),
+        ModelPolicy(cascade=True, weights=PolicyWeights(quality=1.0, latency=0.1)),
+    ],
+    ids=["best", "weights without cost"],
+)
+def test_a_policy_that_does_not_look_at_cost_has_no_use_for_a_cascade(policy: ModelPolicy) -> None:
+    made = decided(seen_as(simple=0.5, hard=0.5), policy)
+    assert (made.model, made.escalate_to) == ("large", "")

@@ -153,3 +153,17 @@ def test_the_one_taken_has_the_highest_score(moment: Moment, policy: ModelPolicy
     decision = made(moment, policy)
     scores = {candidate.model: candidate.score for candidate in decision.candidates}
     assert scores[decision.model] == max(scores.values())
+
+
+@given(moments(), policies())
+def test_a_cascade_tries_what_is_expected_to_cost_less_before_what_was_picked_anyhow(
+    moment: Moment, policy: ModelPolicy
+) -> None:
+    plain = made(moment, policy)
+    cascade = made(moment, policy.model_copy(update={"cascade": True}))
+    assert plain.model in (cascade.model, cascade.escalate_to)
+    if cascade.escalate_to:
+        costs = {c.model: (c.cost_micros, c.quality) for c in cascade.candidates}
+        (cost, quality), (picked, better) = costs[cascade.model], costs[cascade.escalate_to]
+        assert cost + (1 - quality) * picked < picked
+        assert quality < better
