@@ -154,6 +154,14 @@ async def test_a_bad_request_fails_alone_in_its_batch(client: InferenceServerCli
     assert sum(isinstance(result, np.ndarray) for result in results) == 24
 
 
+async def test_the_reason_of_a_refusal_is_heard_again_beside_a_row_of_its_own(
+    client: InferenceServerClient,
+) -> None:
+    for n in range(3):
+        with pytest.raises(InferenceServerException, match="TEXT row 0 is not UTF-8"):
+            await client.infer("embedder", [text_input(b"the same caf\xe9", b"beside it %d" % n)])
+
+
 async def test_the_same_text_again_comes_from_the_response_cache(
     client: InferenceServerClient,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 
 from orchestrator.adapters.triton.connection import TritonConnection
@@ -35,19 +36,21 @@ class TritonRouter(RequestClassifier, Embedder):
 
     async def classify(self, texts: Sequence[str]) -> tuple[Classification, ...]:
         found: list[Classification] = []
-        for response in await self._infer(ROUTER, texts, _ROUTED):
-            found += map(Classification, *(_labelled(response, head) for head in _HEADS))
+        for response, rows in await self._infer(ROUTER, texts, _ROUTED):
+            heads = (_labelled(response, head)[:rows] for head in _HEADS)
+            found += map(Classification, *heads)
         return tuple(found)
 
     async def embed(self, texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
         vectors: list[tuple[float, ...]] = []
-        for response in await self._infer(EMBEDDER, texts, {"EMBEDDING": 0}):
-            vectors += response.float_rows("EMBEDDING")
+        for response, rows in await self._infer(EMBEDDER, texts, {"EMBEDDING": 0}):
+            vectors += response.float_rows("EMBEDDING")[:rows]
         return tuple(vectors)
 
     async def _infer(
         self, model: str, texts: Sequence[str], outputs: Mapping[str, int]
-    ) -> list[Outputs]:
+    ) -> list[tuple[Outputs, int]]:
+        """Returns the responses, each with how many of its first rows were asked for."""
         for index, text in enumerate(texts):
             if not text.strip():
                 raise InvalidInput(
@@ -55,12 +58,39 @@ class TritonRouter(RequestClassifier, Embedder):
                     field=f"texts[{index}]",
                 )
         rows = await self._batch_size(model) if len(texts) > 1 else 1
-        responses = []
+        responses: list[tuple[Outputs, int]] = []
         for start in range(0, len(texts), rows):
             batch = texts[start : start + rows]
-            request = infer_request(model, [text_tensor("TEXT", batch, len(batch), 1)], outputs)
-            responses.append(await self._connection.infer(request, sent=batch))
+            try:
+                responses.append((await self._ask(model, batch, outputs), len(batch)))
+            except InvalidInput:
+                for place, text in enumerate(batch, start):
+                    responses.append((await self._again(model, text, outputs, place), 1))
         return responses
+
+    async def _ask(self, model: str, rows: Sequence[str], outputs: Mapping[str, int]) -> Outputs:
+        """Raises InvalidInput, also for a refusal that Triton's response cache has kept."""
+        request = infer_request(model, [text_tensor("TEXT", rows, len(rows), 1)], outputs)
+        response = await self._connection.infer(request, sent=rows)
+        if not all(name in response for name in outputs):
+            raise InvalidInput(f"model {model} refused the request before")
+        return response
+
+    async def _again(
+        self, model: str, text: str, outputs: Mapping[str, int], place: int
+    ) -> Outputs:
+        """Asks for one text beside a row that no cache has seen.
+
+        Triton 24.10 caches the response of a request that failed, without its error: the same
+        text is then answered with no outputs, or fails in the ensemble's next step, also when
+        the failure was of that one moment.
+        """
+        if await self._batch_size(model) < 2:
+            raise InvalidInput(f"model {model} refused it, now or before", field=f"texts[{place}]")
+        try:
+            return await self._ask(model, [text, secrets.token_hex(8)], outputs)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=f"texts[{place}]") from None
 
     async def _batch_size(self, model: str) -> int:
         if model not in self._batch_sizes:

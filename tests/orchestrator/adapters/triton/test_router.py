@@ -3,7 +3,7 @@ import math
 import pytest
 
 from orchestrator.adapters.triton import TritonConnection, TritonRouter
-from orchestrator.domain.errors import InvalidInput, Unavailable
+from orchestrator.domain.errors import Internal, InvalidInput, Unavailable
 
 # The small heads put a text of n characters into class n modulo 3, with 0.75.
 LABELS = {
@@ -54,6 +54,29 @@ async def test_an_empty_text_is_refused_by_its_place(router: TritonRouter, empty
 async def test_text_that_is_not_unicode_does_no_harm(router: TritonRouter) -> None:
     (vector,) = await router.embed(["a\ud800b"])
     assert vector.index(1.0) == 3
+
+
+@pytest.mark.parametrize("method", ["embed", "classify"])
+async def test_a_text_that_is_refused_is_refused_again_for_the_same_reason(
+    router: TritonRouter, method: str
+) -> None:
+    for _ in range(3):
+        with pytest.raises(InvalidInput, match="it is bad") as raised:
+            await getattr(router, method)(["good", f"!bad {method}", "fine"])
+        assert raised.value.field == "texts[1]"
+    assert len(await getattr(router, method)(["good", "fine"])) == 2
+
+
+@pytest.mark.parametrize("method", ["embed", "classify"])
+async def test_a_failure_of_the_moment_does_not_stick_to_its_text(
+    router: TritonRouter, method: str
+) -> None:
+    text = f"!once {method}"
+    with pytest.raises(Internal):
+        await getattr(router, method)([text])
+    for _ in range(2):
+        assert len(await getattr(router, method)([text])) == 1
+    assert len(await getattr(router, method)(["one", text, "three", "four", "five"])) == 5
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
