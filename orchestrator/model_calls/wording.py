@@ -71,9 +71,35 @@ _ENDING = (
 )
 
 _ABOUT_WORDS = frozenset(
-    "\" ' spell spelled spelling word words say pronounce letter letters syllables rhyme rhymes "
-    "synonym synonyms translate translated mean means meaning define difference vs versus or "
-    "called".split()  # noqa: SIM905 - it reads better
+    [
+        '"',
+        "'",
+        "spell",
+        "spelled",
+        "spelling",
+        "word",
+        "words",
+        "say",
+        "pronounce",
+        "letter",
+        "letters",
+        "syllables",
+        "rhyme",
+        "rhymes",
+        "synonym",
+        "synonyms",
+        "translate",
+        "translated",
+        "mean",
+        "means",
+        "meaning",
+        "define",
+        "difference",
+        "vs",
+        "versus",
+        "or",
+        "called",
+    ]
 )
 """Where one of these is, a synonym may be what is asked about."""
 

@@ -29,3 +29,9 @@ def test_an_answer_in_any_language_is_shown_as_it_is(text: str) -> None:
 
 def test_where_there_is_no_terminal_an_answer_stays_as_it_is() -> None:
     assert on_screen(EVIL, terminal=False) == EVIL
+
+
+def test_a_cached_answer_is_said_to_be_one(capsys: pytest.CaptureFixture[str]) -> None:
+    cached = runs_pb2.AnswerCached(model="llm_small", kind=runs_pb2.AnswerCached.KIND_SHARED)
+    EventPrinter(terminal=True).show(runs_pb2.RunEvent(answer_cached=cached))
+    assert "llm_small was not asked: shared cache hit" in capsys.readouterr().err

@@ -13,9 +13,10 @@ from orchestrator.domain.chat import (
     ToolCallChunk,
 )
 from orchestrator.domain.errors import Unavailable
+from orchestrator.domain.events import AnswerCached, CacheHit
 from orchestrator.domain.messages import Role, ToolCall
 from orchestrator.domain.runs import Usage
-from orchestrator.rpc.pb.fleet.v1 import agents_pb2, inference_pb2, sessions_pb2
+from orchestrator.rpc.pb.fleet.v1 import agents_pb2, inference_pb2, runs_pb2, sessions_pb2
 from tests.orchestrator.rpc.given import Fleet, kinds, refusal
 
 LONG = "a question of more than twenty letters"
@@ -196,3 +197,23 @@ async def test_a_model_that_is_gone_is_unavailable_after_what_it_said(fleet: Fle
         await call.read()
     refused = refusal(error.value)
     assert (refused.reason, refused.retry_after_s) == ("MODEL_UNAVAILABLE", 1.5)
+
+
+async def test_a_generation_out_of_the_cache_says_so_and_costs_nothing(fleet: Fleet) -> None:
+    usage = Usage(prompt_tokens=1_000_000, completion_tokens=1_000_000)
+    cached = AnswerCached(model="llm_small", hit=CacheHit.SEMANTIC, similarity=0.95)
+    fleet.language.chunks = [
+        TextChunk("Yes."),
+        ChatFinished(FinishReason.STOP, usage, cached=cached),
+    ]
+    said = [response async for response in fleet.inference.Generate(generating())]
+    assert kinds(said) == ["text_delta", "answer_cached", "finished"]
+    assert said[1].answer_cached.kind == runs_pb2.AnswerCached.KIND_SEMANTIC
+    assert said[1].answer_cached.similarity == 0.95
+    assert said[2].finished.usage.cost_micros == 0
+    assert said[2].finished.usage.prompt_tokens == 1_000_000
+
+
+async def test_a_generation_is_the_tenants_own(fleet: Fleet) -> None:
+    _ = [response async for response in fleet.inference.Generate(generating())]
+    assert [asked.tenant for asked in fleet.language.requests] == ["default"]
