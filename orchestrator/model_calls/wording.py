@@ -71,35 +71,22 @@ _ENDING = (
 )
 
 _ABOUT_WORDS = frozenset(
-    [
-        '"',
-        "'",
-        "spell",
-        "spelled",
-        "spelling",
-        "word",
-        "words",
-        "say",
-        "pronounce",
-        "letter",
-        "letters",
-        "syllables",
-        "rhyme",
-        "rhymes",
-        "synonym",
-        "synonyms",
-        "translate",
-        "translated",
-        "mean",
-        "means",
-        "meaning",
-        "define",
-        "difference",
-        "vs",
-        "versus",
-        "or",
-        "called",
-    ]
+    (
+        *(
+            "'",
+            '"',
+            "or",
+            "vs",
+            "versus",
+            "called",
+            "difference",
+            "define",
+            "translate",
+            "translated",
+        ),
+        *("word", "words", "say", "mean", "means", "meaning", "synonym", "synonyms", "pronounce"),
+        *("spell", "spelled", "spelling", "letter", "letters", "syllables", "rhyme", "rhymes"),
+    )
 )
 """Where one of these is, a synonym may be what is asked about."""
 
