@@ -43,7 +43,8 @@ class ModelEntry(Value):
     `provider` is `triton` or a name of the settings' `[providers]`. `cached_input_price` is that
     of prompt tokens which the provider has read before; None: as others. `max_in_flight` bounds
     a process's requests; 0: no bound. `ttft_ms` and `tpot_ms` (to the first token, and for each
-    further one) are what to expect before anything was measured.
+    further one) are what to expect before anything was measured. `least_confidence` is how sure,
+    as the mean probability of its tokens, it has to be of an answer that a cascade takes.
 
     `quality` is the probability that it does a task of that complexity well, by
     label of the complexity classifier; a label that is missing counts as 0.
@@ -61,6 +62,7 @@ class ModelEntry(Value):
     max_in_flight: int = Field(default=0, ge=0)
     ttft_ms: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     tpot_ms: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
+    least_confidence: float = Field(default=0.9, ge=0.0, le=1.0)
     quality: Mapping[str, float] = Field(default_factory=dict)
     tool_format: ToolCallFormat = ToolCallFormat.HERMES
     structured_format: StructuredFormat = StructuredFormat.STRUCTURED_OUTPUTS

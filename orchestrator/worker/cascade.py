@@ -20,9 +20,6 @@ from orchestrator.worker.emitter import Events, Held
 
 log = logging.getLogger(__name__)
 
-LEAST_CONFIDENCE = 0.8
-"""Mean probability of an answer's tokens, by the model itself, below which it is not taken."""
-
 
 class Cascade:
     def __init__(self, answering: Answering, tools: ToolRegistry) -> None:
@@ -43,7 +40,7 @@ class Cascade:
         answer: Answer | None = None
         try:
             answer = await self._answering.answer(attempt, small, held, trial=True)
-            wrong = self._what_is_wrong(attempt, answer)
+            wrong = self._what_is_wrong(attempt, answer, small)
         except Unfit as unfit_:
             wrong = str(unfit_)
         events.put(
@@ -61,7 +58,7 @@ class Cascade:
         held.release()
         return answer
 
-    def _what_is_wrong(self, attempt: Attempt, answer: Answer) -> str:
+    def _what_is_wrong(self, attempt: Attempt, answer: Answer, small: ModelEntry) -> str:
         """One sentence without the answer's text; empty: it passes."""
         if answer.finished.reason is FinishReason.LENGTH:
             return "it was cut short by its token limit"
@@ -74,8 +71,8 @@ class Cascade:
         if sure is None:
             checked = answer.calls or attempt.claim.run.output_schema_json
             return "" if checked else "it does not say how sure it is, and has no form to check"
-        if sure < LEAST_CONFIDENCE:
-            return f"it was {sure:.2f} sure, and {LEAST_CONFIDENCE:.2f} is asked for"
+        if sure < small.least_confidence:
+            return f"it was {sure:.2f} sure, and {small.least_confidence:.2f} is asked for"
         return ""
 
     def _bad_call(self, attempt: Attempt, call: ToolCall) -> str:

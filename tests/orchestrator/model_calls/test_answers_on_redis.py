@@ -107,10 +107,8 @@ async def test_prompts_are_nowhere_in_redis_and_everything_has_an_end(
         assert len(names) == 3
         for name in names:
             assert 0 < await redis.pttl(name) <= 3_600_000
-            kind = await redis.type(name)
-            whole = await {"hash": redis.hgetall, "zset": lambda n: redis.zrange(n, 0, -1)}[kind](
-                name
-            )
+            hashed = await redis.type(name) == "hash"
+            whole = await (redis.hgetall(name) if hashed else redis.zrange(name, 0, -1))
             assert "seven" not in str(whole)
             assert "brief" not in str(whole)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -97,7 +98,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("changed", OTHERS.values(), ids=OTHERS)
-async def test_a_request_that_differs_is_another(changed: dict[str, object]) -> None:
+async def test_a_request_that_differs_is_another(changed: dict[str, Any]) -> None:
     async with caching(lambda _: ["an answer"]) as cached:
         assert await hit_of(cached, request()) is None
         assert await hit_of(cached, request(**changed)) is None
@@ -128,7 +129,7 @@ async def test_who_said_a_message_in_which_run_does_not_count() -> None:
     "changed", [{"sampling": Sampling(temperature=0.1)}, {"tenant": ""}], ids=["random", "nobody's"]
 )
 async def test_what_is_not_deterministic_or_nobodys_is_never_cached(
-    changed: dict[str, object],
+    changed: dict[str, Any],
 ) -> None:
     async with caching(lambda _: ["an answer"]) as cached:
         assert [await hit_of(cached, request(**changed)) for _ in range(2)] == [None, None]
@@ -154,7 +155,7 @@ async def test_while_nobody_can_tell_the_version_the_model_itself_is_asked() -> 
 
 async def test_another_catalogue_entry_or_generation_finds_nothing_of_the_old() -> None:
     answers = MemoryAnswers()
-    changes = [
+    changes: list[tuple[dict[str, Any], str]] = [
         ({}, ""),
         ({"model": "another"}, ""),
         ({"provider": "openai"}, ""),
@@ -175,7 +176,7 @@ async def test_another_catalogue_entry_or_generation_finds_nothing_of_the_old() 
 
 async def test_an_answer_with_its_confidence_is_cached_with_it() -> None:
     class Sure(ScriptedLanguageModel):
-        async def chat(self, request: ChatRequest):  # type: ignore[no-untyped-def, override]
+        async def chat(self, request: ChatRequest):  # type: ignore[no-untyped-def]
             self.requests.append(request)
             yield TextChunk("Yes.")
             yield ChatFinished(FinishReason.STOP, Usage(), confidence=0.9)
@@ -319,7 +320,7 @@ async def test_no_prompt_is_part_of_what_is_kept() -> None:
     kept: list[str] = []
 
     class Kept(MemoryAnswers):
-        async def put(self, key: AnswerKey, answer: StoredAnswer, **more: object) -> Put:  # type: ignore[override]
+        async def put(self, key: AnswerKey, answer: StoredAnswer, **more: object) -> Put:
             kept.append(f"{key} {answer.model_dump_json()} {more}")
             return Put(stored=True)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -39,9 +40,7 @@ class Away(Embedder):
         raise Unavailable("gone", reason="MODEL_UNAVAILABLE")
 
 
-async def hit_after(
-    first: str, second: str, embedder: Embedder, **changed: object
-) -> CacheHit | None:
+async def hit_after(first: str, second: str, embedder: Embedder, **changed: Any) -> CacheHit | None:
     """Asks both; says what the second one hit."""
     answers = MemoryAnswers()
     index = SemanticIndex(embedder, answers)
@@ -109,7 +108,7 @@ async def test_a_question_whose_meaning_is_another_does_not_hit() -> None:
     assert await hit_after(HOW_DO, HOW_CAN, ScriptedEmbedder()) is None
 
 
-CHANGES: dict[str, dict[str, object]] = {
+CHANGES: dict[str, dict[str, Any]] = {
     "tenant": {"tenant": "globex"},
     "system prompt": {
         "messages": (SYSTEM.model_copy(update={"content": "Be rude."}), USER),
@@ -122,7 +121,7 @@ CHANGES: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
-async def test_whatever_else_differs_is_another_request(changed: dict[str, object]) -> None:
+async def test_whatever_else_differs_is_another_request(changed: dict[str, Any]) -> None:
     assert await hit_after(HOW_DO, HOW_CAN, AllAlike(), **changed) is None
 
 

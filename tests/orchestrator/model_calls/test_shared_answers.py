@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 
@@ -132,7 +133,7 @@ async def test_who_asks_while_a_stopped_answer_still_ends_gets_one_of_its_own() 
     ending = asyncio.Event()
 
     class SlowToStop(ScriptedLanguageModel):
-        async def chat(self, request: ChatRequest):  # type: ignore[no-untyped-def, override]
+        async def chat(self, request: ChatRequest):  # type: ignore[no-untyped-def]
             self.requests.append(request)
             try:
                 yield TextChunk("one")
@@ -167,7 +168,7 @@ async def test_an_error_reaches_all_and_the_next_one_asks_again() -> None:
         await until(lambda: all(each.heard for each in listeners))
         fail.set()
         raised = await asyncio.gather(*(e.task for e in listeners), return_exceptions=True)
-        assert [vars(error) for error in raised] == [vars(gone)] * 3  # type: ignore[arg-type]
+        assert [vars(error) for error in raised] == [vars(gone)] * 3
         assert len({id(error) for error in raised}) == 3
         assert await text_of(cached, request()) == "anew"
 
@@ -199,7 +200,7 @@ async def test_requests_with_other_budgets_do_not_share_what_is_in_the_air() -> 
             text_of(cached, request(allowance=Allowance(tokens=8))),
             text_of(cached, request()),
         )
-    assert texts == ["one", "one two three"]
+    assert list(texts) == ["one", "one two three"]
 
 
 async def test_its_end_breaks_off_what_is_in_the_air() -> None:
@@ -246,8 +247,8 @@ async def test_another_process_asks_when_the_first_one_died() -> None:
     class Dead(MemoryAnswers):
         """It took the lease, and says nothing any more."""
 
-        async def claim(self, *given: object, **named: object) -> bool:  # type: ignore[override]
-            return await answers.claim(*given, **named) is True  # type: ignore[arg-type]
+        async def claim(self, *given: Any, **named: Any) -> bool:
+            return await answers.claim(*given, **named) is True
 
         async def extend(self, *_: object, **__: object) -> None: ...
 

@@ -115,7 +115,7 @@ async def test_an_unsure_answer_is_never_seen_and_is_paid_beside_the_larger_mode
         AnswerChecked(
             model="small",
             passed=False,
-            reason="it was 0.41 sure, and 0.80 is asked for",
+            reason="it was 0.41 sure, and 0.90 is asked for",
             confidence=0.41,
             escalated_to="large",
         )
