@@ -33,6 +33,7 @@ from orchestrator.model_calls.providers import Providers
 from orchestrator.model_calls.router import LiveModels
 from orchestrator.ports.model_control import ModelControl
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
+from orchestrator.provider_composition import open_providers
 from orchestrator.settings import Settings
 
 
@@ -55,7 +56,8 @@ async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncI
             TritonGauges(settings.triton.metrics_urls, catalogue)
         )
         router = TritonRouter(triton)
-        providers = Providers(catalogue, {TRITON: TritonLanguageModel(triton, catalogue)})
+        others = await opened.enter_async_context(open_providers(settings, catalogue))
+        providers = Providers(catalogue, {TRITON: TritonLanguageModel(triton, catalogue), **others})
         observed = Observed(providers, gauges)
         guarded = Guarded(observed, catalogue, GuardMetrics(registry), _policy(settings))
 
@@ -65,8 +67,8 @@ async def open_models(settings: Settings, registry: CollectorRegistry) -> AsyncI
         live = LiveModels(away=away, signals=observed.signals)
         versions = await opened.enter_async_context(
             TritonVersions(
-                [triton],
-                metrics_urls=[settings.triton.metrics_url],
+                triton.connections,
+                metrics_urls=settings.triton.metrics_urls,
                 folders=[settings.models_dir / "repository", *settings.triton.repositories],
             )
         )

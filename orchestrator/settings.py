@@ -298,11 +298,6 @@ class Triton(_Section):
         hosts = (address.rpartition(":")[0] for address in self.grpc_addresses)
         return tuple(f"http://{host}:{self.metrics_port}/metrics" for host in hosts)
 
-    @property
-    def metrics_url(self) -> str:
-        host, _, _ = self.grpc_address.rpartition(":")
-        return f"http://{host}:{self.metrics_port}/metrics"
-
 
 def embedded_catalogue() -> dict[str, ModelEntry]:
     text = resources.files("orchestrator.defaults").joinpath("catalogue.toml").read_text("utf-8")

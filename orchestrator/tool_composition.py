@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -48,7 +47,7 @@ from orchestrator.ports.tools import ToolRegistry, ToolSource
 from orchestrator.settings import HttpTool as HttpSection
 from orchestrator.settings import McpServer as McpSection
 from orchestrator.settings import PythonTool, Retry, Settings, Tools
-from orchestrator.settings_sections import Secret
+from orchestrator.settings_sections import Secret, SecretError, read_secret
 from orchestrator.toolbox.runner import RunnerSettings
 
 
@@ -246,20 +245,10 @@ def _secrets(section: Mapping[str, SecretStr | Secret], where: str) -> dict[str,
 
 
 def _read(secret: Secret, where: str) -> SecretStr:
-    value = _from_file(secret.file, where) if secret.file else os.environ.get(secret.env, "")
-    if not value:
-        place = secret.file or f"the environment variable {secret.env}"
-        raise ToolSetupError(f"{where}: {place} is empty or not set")
-    return SecretStr(secret.prefix.get_secret_value() + value)
-
-
-def _from_file(file: Path, where: str) -> str:
     try:
-        return file.read_text("utf-8").strip()
-    except OSError as error:
-        raise ToolSetupError(f"{where}: {file} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ToolSetupError(f"{where}: {file} is no text") from None
+        return read_secret(secret, where)
+    except SecretError as error:
+        raise ToolSetupError(str(error)) from None
 
 
 def _retry(section: Retry) -> ToolRetry:

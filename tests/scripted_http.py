@@ -133,17 +133,17 @@ class ScriptedServer:
             writer.transport.abort()
         if isinstance(cue, Ends):
             return False
-        waits = [asyncio.ensure_future(cue.wait()), asyncio.ensure_future(reader.read(1))]
+        cued, left = asyncio.ensure_future(cue.wait()), asyncio.ensure_future(reader.read(1))
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([cued, left], return_when=asyncio.FIRST_COMPLETED)
+            if not cued.done():
+                self.left += 1
+                self.client_left.set()
+            return cued.done()
         finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        if not cue.is_set():
-            self.left += 1
-            self.client_left.set()
-        return cue.is_set()
+            cued.cancel()
+            left.cancel()
+            await asyncio.gather(cued, left, return_exceptions=True)
 
 
 def event(data: object, name: str = "") -> bytes:

@@ -72,6 +72,11 @@ class TritonReplicas:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._opened.aclose()
 
+    @property
+    def connections(self) -> Sequence[TritonConnection]:
+        """To each server, for what concerns all of them."""
+        return [replica.connection for replica in self._replicas]
+
     async def infer(self, request: InferRequest, *, sent: Sequence[str] = ()) -> Outputs:
         """Raises: as `TritonConnection.infer`."""
         model, tried = request.model_name, set[str]()

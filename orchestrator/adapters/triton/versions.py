@@ -102,12 +102,13 @@ class TritonVersions(ModelVersions):
 
     async def _ready(self) -> Mapping[str, set[str]] | None:
         """The versions of each model that some replica serves; None: none answers."""
-        indexes = await asyncio.gather(
-            *(each.repository_index() for each in self._connections), return_exceptions=True
+        asked = (
+            asyncio.wait_for(each.repository_index(), _TIMEOUT_S) for each in self._connections
         )
+        indexes = await asyncio.gather(*asked, return_exceptions=True)
         found: defaultdict[str, set[str]] = defaultdict(set)
         for index in indexes:
-            if isinstance(index, FleetError):
+            if isinstance(index, FleetError | TimeoutError):
                 continue
             if isinstance(index, BaseException):
                 raise index

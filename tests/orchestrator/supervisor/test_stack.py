@@ -112,6 +112,10 @@ def test_a_second_stack_in_the_same_folder_is_refused(stack: RunningStack) -> No
 def test_the_next_question_is_answered_after_any_process_is_killed(
     stack: RunningStack, name: str
 ) -> None:
+    # The one before may have been answered by another model while this one's still loaded.
+    until(
+        lambda: name in stack.processes(), within_s=ANSWERED_WITHIN_S, what=f"the return of {name}"
+    )
     victim = stack.processes()[name]
     os.kill(victim, signal.SIGKILL)
     done = stack.ask("What is 437 * 12?", timeout_s=ANSWERED_WITHIN_S)

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.domain.errors import Remedy, Unavailable
 from tests.orchestrator.adapters.providers.dialects import ASKED, DIALECTS, Dialect, ask
-from tests.scripted_http import Received, Reply, ScriptedServer, failing
+from tests.scripted_http import Part, Received, Reply, ScriptedServer, failing
 
 both = pytest.mark.parametrize("dialect", DIALECTS, ids=lambda dialect: dialect.name)
 
@@ -92,6 +92,35 @@ async def test_cancelling_a_request_stops_the_provider_and_frees_the_place(
             await asking
         await asyncio.wait_for(server.client_left.wait(), 5)
         assert (await ask(models)).text == "Ray"
+
+
+@both
+async def test_cancels_at_any_moment_cost_the_others_nothing(dialect: Dialect) -> None:
+    """Each piece waits for its own turn of the loop, so that cancels fall everywhere."""
+    moment = asyncio.Event()
+    parts: list[Part] = [part for event in dialect.answer("a", "b") for part in (event, moment)]
+
+    async def pulse() -> None:
+        while True:
+            moment.set()
+            moment.clear()
+            await asyncio.sleep(0.001)
+
+    server, pulsing = ScriptedServer([Reply(parts)]), asyncio.create_task(pulse())
+    async with server, dialect.connected(server, max_connections=CONNECTIONS) as models:
+        asking = [asyncio.create_task(ask(models, replace(ASKED))) for _ in range(REQUESTS)]
+        for number, task in enumerate(asking[::2]):
+            asyncio.get_running_loop().call_later(number * 0.002, task.cancel)
+        results = await asyncio.gather(*asking, return_exceptions=True)
+        kept = {one.text for one in results[1::2] if not isinstance(one, BaseException)}
+        again = await asyncio.gather(*(ask(models, replace(ASKED)) for _ in range(CONNECTIONS)))
+    pulsing.cancel()
+
+    assert kept == {"ab"}
+    assert not [one for one in results[1::2] if isinstance(one, BaseException)]
+    assert any(isinstance(one, asyncio.CancelledError) for one in results[::2])
+    assert len(again) == CONNECTIONS
+    assert server.at_once <= CONNECTIONS + server.left  # a server hears of a cancel a moment later
 
 
 @both
