@@ -225,6 +225,7 @@ async def test_an_escalation_that_the_budget_does_not_cover_ends_the_run(
         ended, payloads, _ = await played(fleet, run)
     assert ended.error is not None
     assert (ended.error.reason, models(fleet)) == ("BUDGET", ["small"])
+    assert not fleet.model.refused  # the larger one was not even prompted
     assert ended.usage.cost_micros == 2 * 1 + 3 * 2
     assert (len(of(AnswerChecked, payloads)), text(payloads)) == (1, "")
 
