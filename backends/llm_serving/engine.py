@@ -10,6 +10,8 @@ class TokenLogprob(NamedTuple):
     token_id: int
     logprob: float
     text: str
+    rank: int | None = None
+    """1 for the likeliest; None where the engine does not say."""
 
 
 class Piece(NamedTuple):
@@ -20,7 +22,8 @@ class Piece(NamedTuple):
     finish_reason: str | None = None
     cumulative_logprob: float = 0.0
     """Over all tokens so far, not over this piece."""
-    logprobs: tuple[TokenLogprob, ...] | None = None
+    logprobs: tuple[tuple[TokenLogprob, ...], ...] | None = None
+    """For each token, itself and what else was likely."""
 
 
 class Chunk(NamedTuple):

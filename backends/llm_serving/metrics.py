@@ -140,10 +140,11 @@ class Metrics:
         self._count(f"{FINISHED} {reason}", 1)
 
     def served(self, reason: str, *, e2e_s: float, per_token_s: float | None) -> None:
+        """A reason that only some engines have counts as a stop."""
         self._observe("fleet_llm_e2e_request_latency_seconds", e2e_s)
         if per_token_s is not None:
             self._observe("fleet_llm_time_per_output_token_seconds", per_token_s)
-        self.ended(reason)
+        self.ended(reason if reason in REASONS else "stop")
 
     def close(self) -> None:
         self._closing.set()

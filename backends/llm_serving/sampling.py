@@ -6,7 +6,7 @@ may also come as strings, as NVIDIA's vLLM backend has always taken them.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -15,8 +15,9 @@ from backends.llm_serving.errors import InvalidRequest
 from backends.llm_serving.structured import StructuredOutput, parse_structured
 
 ALL_TOKENS = 0
-MAX_STOPS = 16
-MAX_SEQUENCES = 16
+MOST_STOPS = 16
+"""An engine that looks for them itself takes so many, and `MOST_SEQUENCES` of one prompt."""
+MOST_SEQUENCES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class SamplingParams:
     logprobs: int | None = None
     structured: StructuredOutput | None = None
     extras: tuple[tuple[str, str], ...] = field(default=())
-    """Known names with a value other than vLLM's default that need more than every engine has."""
+    """Other names, as JSON, unless the value is vLLM's default: not every engine honours them."""
 
     @property
     def greedy(self) -> bool:
@@ -102,13 +103,11 @@ def _boolean(name: str, value: object) -> bool:
 
 
 def _stops(name: str, value: object) -> tuple[str, ...]:
-    right = f"a string or a list of at most {MAX_STOPS} non-empty strings"
+    right = "a string or a list of non-empty strings"
     if value is None:
         return ()
     stops = [value] if isinstance(value, str) else value
-    if not isinstance(stops, list) or len(stops) > MAX_STOPS:
-        raise _wrong(name, value, right)
-    if not all(isinstance(stop, str) and stop for stop in stops):
+    if not isinstance(stops, list) or not all(isinstance(stop, str) and stop for stop in stops):
         raise _wrong(name, value, right)
     return tuple(stops)
 
@@ -135,7 +134,7 @@ def _top_k(name: str, value: object) -> int:
 _COUNT = 2**31 - 1
 _PENALTY = _real(lambda x: -2 <= x <= 2, "a number from -2 to 2")
 _READERS: Mapping[str, Callable[[str, object], Any]] = {
-    "n": _integer(1, MAX_SEQUENCES, f"an integer from 1 to {MAX_SEQUENCES}"),
+    "n": _integer(1, _COUNT, "an integer of at least 1"),
     "temperature": _real(lambda x: x >= 0, "a number of at least 0"),
     "top_p": _real(lambda x: 0 < x <= 1, "a number above 0 and at most 1"),
     "top_k": _top_k,
@@ -149,9 +148,9 @@ _READERS: Mapping[str, Callable[[str, object], Any]] = {
     "skip_special_tokens": _boolean,
     "presence_penalty": _PENALTY,
     "frequency_penalty": _PENALTY,
-    "repetition_penalty": _real(lambda x: 0 < x <= 2, "a number above 0 and at most 2"),
+    "repetition_penalty": _real(lambda x: x > 0, "a number above 0"),
     "seed": _optional(_integer(0, 2**63 - 1, "an integer of at least 0, or null")),
-    "logprobs": _optional(_integer(0, 20, "an integer from 0 to 20, or null")),
+    "logprobs": _optional(_integer(-1, _COUNT, "an integer of at least -1, or null")),
 }
 _NEUTRAL: Mapping[str, tuple[object, ...]] = {
     "allowed_token_ids": (None,),
@@ -189,19 +188,30 @@ def parse_sampling(text: str) -> SamplingParams:
     if not isinstance(given, dict):
         raise InvalidRequest("sampling_parameters must be a JSON object")
     values = {name: read(name, given[name]) for name, read in _READERS.items() if name in given}
-    unknown = sorted(given.keys() - _READERS.keys() - _NEUTRAL.keys() - _STRUCTURED)
-    if unknown:
-        known = ", ".join(sorted([*_READERS, "structured_outputs"]))
-        raise InvalidRequest(f"sampling_parameters: unknown name '{unknown[0]}'; known are {known}")
+    others = sorted(given.keys() - _READERS.keys() - _STRUCTURED)
     extras = tuple(
         (name, json.dumps(given[name]))
-        for name, neutral in sorted(_NEUTRAL.items())
-        if name in given and given[name] not in neutral
+        for name in others
+        if given[name] not in _NEUTRAL.get(name, ())
     )
     structured = parse_structured({name: given[name] for name in _STRUCTURED if name in given})
     params = SamplingParams(**values, structured=structured, extras=extras)
     _check_together(params)
     return params
+
+
+def refuse_extras(params: SamplingParams, known: Collection[str] = ()) -> None:
+    """Raises InvalidRequest, naming the first that is not `known` to the engine."""
+    for name, value in params.extras:
+        if name in known:
+            continue
+        if name in _NEUTRAL:
+            raise InvalidRequest(
+                f"sampling_parameters: this engine does not honour '{name}' (given {value}); "
+                "leave it out"
+            )
+        names = ", ".join(sorted({*_READERS, *known, "structured_outputs"}))
+        raise InvalidRequest(f"sampling_parameters: unknown name '{name}'; known are {names}")
 
 
 def _check_together(params: SamplingParams) -> None:

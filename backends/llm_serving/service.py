@@ -29,7 +29,6 @@ class ServiceSettings:
     limits: Limits = Limits()
     drain_timeout_s: float = 20.0
     engine_restarts: int = 3
-    """Deaths in a row that are answered with a new engine; serving a request ends the row."""
     sender_threads: int = 1
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 
 from backends.llm_serving.errors import InvalidRequest
 
-Kind = Literal["json", "json_object", "regex", "choice", "grammar"]
-_KINDS: tuple[Kind, ...] = ("json", "json_object", "regex", "choice", "grammar")
+Kind = Literal["json", "json_object", "regex", "choice", "grammar", "structural_tag"]
+_KINDS: tuple[Kind, ...] = ("json", "json_object", "regex", "choice", "grammar", "structural_tag")
 _FIXED_SPACE = "disable_any_whitespace"
 _LEFT_TO_ENGINE = frozenset({"whitespace_pattern", "disable_fallback", _FIXED_SPACE})
 
@@ -17,7 +17,7 @@ _LEFT_TO_ENGINE = frozenset({"whitespace_pattern", "disable_fallback", _FIXED_SP
 class StructuredOutput:
     kind: Kind
     text: str
-    """json: the schema; choice: a JSON list; regex and grammar: themselves; json_object: empty."""
+    """json: the schema; choice: a JSON list; others: themselves; json_object: empty."""
     fixed_space: bool = False
     """No white space but after a comma or colon, and there one space: disable_any_whitespace."""
 

@@ -38,6 +38,8 @@ def complete_config(config: "pb_utils.ModelConfig") -> "pb_utils.ModelConfig":
     config.set_model_transaction_policy({"decoupled": True})
     config.set_max_batch_size(0)
     config.add_input({"name": "text_input", "data_type": "TYPE_STRING", "dims": [1]})
+    image = {"name": "image", "data_type": "TYPE_STRING", "dims": [-1], "optional": True}
+    config.add_input(image)
     optional = [("sampling_parameters", "TYPE_STRING"), *((name, "TYPE_BOOL") for name in BOOLS)]
     for name, data_type in optional:
         config.add_input({"name": name, "data_type": data_type, "dims": [1], "optional": True})
@@ -137,13 +139,16 @@ def _strings(name: str, values: Sequence[str]) -> "pb_utils.Tensor":
 
 
 def _logprobs_json(piece: Piece) -> str:
-    """A list with one object per token: {token id: {logprob, rank, decoded_token}}."""
+    """A list with one object per token: {token id: {logprob, rank, decoded_token}, …}."""
     if piece.logprobs is None:
         return "null"
     return json.dumps(
         [
-            {one.token_id: {"logprob": one.logprob, "rank": None, "decoded_token": one.text}}
-            for one in piece.logprobs
+            {
+                one.token_id: {"logprob": one.logprob, "rank": one.rank, "decoded_token": one.text}
+                for one in token
+            }
+            for token in piece.logprobs
         ]
     )
 

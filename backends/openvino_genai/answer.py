@@ -26,7 +26,7 @@ class Sequence:
         self._score = 0.0
         self._pending: list[str] = []
         self._pending_tokens = 0
-        self._pending_logprobs: list[TokenLogprob] = []
+        self._pending_logprobs: list[tuple[TokenLogprob, ...]] = []
         self._reason: str | None = None
 
     @property
@@ -46,7 +46,7 @@ class Sequence:
             self._take([token], logprob)
             if self._token_text is not None:
                 spelled = self._token_text.feed([token])
-                self._pending_logprobs.append(TokenLogprob(token, logprob, spelled))
+                self._pending_logprobs.append((TokenLogprob(token, logprob, spelled),))
             if at < shown:
                 self._scan(self._text.feed([token]))
 

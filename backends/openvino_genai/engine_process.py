@@ -14,11 +14,11 @@ from pathlib import Path
 from backends.llm_serving.engine import Report
 from backends.llm_serving.errors import LlmError
 from backends.llm_serving.trace import Trace
+from backends.llm_serving.wire import Failed, Message, Ready, Stop
 from backends.openvino_genai.detokenizer import detokenizer_for
 from backends.openvino_genai.genai_pipeline import GenAiPipeline
-from backends.openvino_genai.loop import Channel, Loop, Message, Stop
+from backends.openvino_genai.loop import Channel, Loop
 from backends.openvino_genai.settings import load_settings
-from backends.openvino_genai.wire import Failed, Ready
 
 
 class SocketChannel(Channel):

@@ -8,28 +8,17 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.engine import Chunk, EngineRequest, Load, Refusal, Report
 from backends.llm_serving.trace import UNTRACED, Trace
+from backends.llm_serving.wire import Cancel, Message
 from backends.openvino_genai.answer import Answer
 from backends.openvino_genai.detokenizer import Detokenizer
 from backends.openvino_genai.pipeline import Pipeline, Status
 
 REPORT_LOAD_EVERY_S = 0.05
 STEP_TIME_WEIGHT = 0.2
-
-
-class Cancel(NamedTuple):
-    request_id: int
-
-
-class Stop(NamedTuple):
-    pass
-
-
-Message = EngineRequest | Cancel | Stop
 
 
 class Channel(ABC):

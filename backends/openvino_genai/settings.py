@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.errors import SettingsError
-from backends.llm_serving.requests import Limits
+from backends.llm_serving.serving import Serving
 from backends.llm_serving.settings import read_settings
 
 NEEDED_FILES = (
@@ -15,7 +14,6 @@ NEEDED_FILES = (
     "openvino_tokenizer.xml",
     "openvino_detokenizer.xml",
 )
-LEAST_URGENT = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +33,8 @@ class Scheduler:
                 raise ValueError(f"'{name}' must be at least 1, not {getattr(self, name)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings(Serving):
     model: str
     """Folder of the OpenVINO IR, relative to the version folder."""
     device: str = "CPU"
@@ -46,25 +44,6 @@ class Settings:
     properties: Mapping[str, object] = field(default_factory=dict)
     """Handed to the OpenVINO plug-in, such as {"INFERENCE_PRECISION_HINT": "f32"}."""
     add_special_tokens: bool = True
-    coalescing: Coalescing = Coalescing()
-    limits: Limits = Limits()
-    drain_timeout_s: float = 20.0
-    engine_restarts: int = 3
-    when_engine_is_lost: str = "exit"
-    """After `engine_restarts`: "exit" ends the stub, for a launcher that watches it; "unload"
-    unloads the model, which Triton allows under explicit model control."""
-    niceness: int = 0
-    """Of the engine's process, from 0 to 19: what it yields to who hands it requests."""
-    trace: str | None = None
-    """A file that gets a line for each step, cancel and gauge; for measurements."""
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.niceness <= LEAST_URGENT:
-            raise ValueError(f"'niceness' must be from 0 to {LEAST_URGENT}, not {self.niceness}")
-        if self.when_engine_is_lost not in {"exit", "unload"}:
-            raise ValueError(
-                f"'when_engine_is_lost' must be exit or unload, not {self.when_engine_is_lost}"
-            )
 
 
 def load_settings(version_folder: Path) -> tuple[Settings, Path]:

@@ -2,28 +2,43 @@
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
-import sys
 import threading
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from backends.llm_serving.engine import Engine, EngineRequest, Listener, Report
-from backends.llm_serving.errors import EngineFailed, InvalidRequest, Unavailable
-from backends.openvino_genai.grammar import grammar_for
-from backends.openvino_genai.loop import Cancel, Message, Stop
-from backends.openvino_genai.wire import Failed, Ready
+from backends.llm_serving.errors import EngineFailed, Unavailable
+from backends.llm_serving.wire import Cancel, Failed, Message, Ready, Stop
 
-START_TIMEOUT_S = 300.0
-STOP_TIMEOUT_S = 5.0
+START_TIMEOUT_S = 600.0
+STOP_TIMEOUT_S = 10.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-class OpenVinoEngine(Engine):
-    def __init__(self, version_folder: Path, python: str = sys.executable) -> None:
+class ProcessEngine(Engine):
+    """Runs `python -m MODULE FD VERSION_FOLDER`.
+
+    `check` refuses requests without asking the process; it raises InvalidRequest. The process has
+    a group of its own, so that what it started ends with it.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        version_folder: Path,
+        python: str,
+        environment: Mapping[str, str] | None = None,
+        check: Callable[[EngineRequest], None] | None = None,
+    ) -> None:
+        self._module = module
         self._version_folder = version_folder
         self._python = python
+        self._check = check
+        self._environment = environment or {}
         self._sending = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
@@ -33,12 +48,13 @@ class OpenVinoEngine(Engine):
     def start(self, listener: Listener) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [self._python, "-m", "backends.openvino_genai.engine_process"]
+            command = [self._python, "-m", self._module]
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(self._version_folder)],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": str(_ROOT)},
+                env={**os.environ, **self._environment, "PYTHONPATH": str(_ROOT)},
                 cwd="/",
+                process_group=0,
             )
         connection = Connection(ours.detach())
         self._await_ready(connection)
@@ -50,24 +66,8 @@ class OpenVinoEngine(Engine):
         self._reader.start()
 
     def check(self, request: EngineRequest) -> None:
-        params = request.params
-        if params.extras:
-            name, value = params.extras[0]
-            raise InvalidRequest(
-                f"sampling_parameters: this engine does not honour '{name}' (given {value}); "
-                "leave it out"
-            )
-        if (params.logprobs or 0) > 1 or (params.logprobs == 1 and not params.greedy):
-            raise InvalidRequest(
-                "sampling_parameters: 'logprobs' must be 0 here, or 1 with temperature 0, "
-                f"not {params.logprobs}: this engine reports the chosen token only"
-            )
-        if params.n > 1 and request.stream:
-            raise InvalidRequest(
-                f"sampling_parameters: 'n' must be 1 when stream is true, not {params.n}"
-            )
-        if params.structured is not None:
-            grammar_for(params.structured)
+        if self._check is not None:
+            self._check(request)
 
     def submit(self, request: EngineRequest) -> None:
         self._send(request)
@@ -82,11 +82,9 @@ class OpenVinoEngine(Engine):
         with contextlib.suppress(Unavailable):
             self._send(Stop())
         if process is not None:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self._end_process()
         if self._reader is not None:
             self._reader.join()
 
@@ -134,5 +132,6 @@ class OpenVinoEngine(Engine):
 
     def _end_process(self) -> None:
         if self._process is not None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
