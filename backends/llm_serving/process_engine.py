@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import threading
@@ -12,10 +11,11 @@ from pathlib import Path
 
 from backends.llm_serving.engine import Engine, EngineRequest, Listener, Report
 from backends.llm_serving.errors import EngineFailed, Unavailable
+from backends.llm_serving.process_group import kill_group
 from backends.llm_serving.wire import Cancel, Failed, Message, Ready, Stop
 
 START_TIMEOUT_S = 600.0
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 5.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -132,6 +132,5 @@ class ProcessEngine(Engine):
 
     def _end_process(self) -> None:
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            kill_group(self._process.pid)
             self._process.wait()

@@ -3,7 +3,7 @@
 import json
 import typing
 from collections import abc
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,7 +38,11 @@ def read_section(kind: type[T], given: object, where: str) -> T:
     try:
         return kind(**values)
     except TypeError:
-        missing = [one.name for one in fields(kind) if one.name not in given]  # type: ignore[arg-type]
+        missing = [
+            one.name
+            for one in fields(kind)  # type: ignore[arg-type]
+            if one.name not in given and one.default is MISSING and one.default_factory is MISSING
+        ]
         raise SettingsError(f"{where}: needs {' and '.join(missing)}") from None
     except ValueError as error:
         raise SettingsError(f"{where}: {error}") from None

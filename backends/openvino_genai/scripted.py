@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 
 from backends.llm_serving.engine import Report
 from backends.llm_serving.sampling import SamplingParams
-from backends.openvino_genai.loop import Channel, Message, Stop
+from backends.llm_serving.wire import Message, Stop
+from backends.openvino_genai.loop import Channel
 from backends.openvino_genai.pipeline import Counts, Generation, Grown, Status
 
 EOS = 0

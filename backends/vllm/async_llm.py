@@ -87,7 +87,7 @@ class AsyncLlmClient(Client):
 
     async def add(self, request: EngineRequest) -> Collector:
         try:
-            return await self._llm.add_request(
+            collector: Collector = await self._llm.add_request(
                 str(request.request_id),
                 {"prompt": request.prompt},
                 vllm_params(request),
@@ -97,15 +97,16 @@ class AsyncLlmClient(Client):
             raise EngineDied("vLLM's core process has ended") from error
         except (VLLMClientError, ValueError, TypeError) as error:
             raise InvalidRequest(f"the engine refuses this request: {error}") from None
+        return collector
 
     async def abort(self, request_ids: Iterable[int]) -> None:
         await self._llm.abort([str(one) for one in request_ids])
 
     def is_dead(self) -> bool:
-        return self._llm.errored
+        return bool(self._llm.errored)
 
-    def close(self, timeout_s: float) -> None:
-        self._llm.shutdown(timeout_s)
+    def close(self) -> None:
+        self._llm.shutdown(timeout=0)
 
 
 def _engine_args(model: VllmModel) -> AsyncEngineArgs:

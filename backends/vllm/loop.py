@@ -8,8 +8,8 @@ due or when it ends; what is not taken yet is merged by the collector.
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Iterable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import NamedTuple
 
 from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.engine import Chunk, EngineRequest, Load, Refusal, Report
@@ -49,13 +49,13 @@ class Client(ABC):
     def is_dead(self) -> bool: ...
 
 
-class Send(Protocol):
-    def __call__(self, report: Report) -> None: ...
-
-
 class Loop:
     def __init__(
-        self, client: Client, send: Send, coalescing: Coalescing, trace: Trace = UNTRACED
+        self,
+        client: Client,
+        send: Callable[[Report], None],
+        coalescing: Coalescing,
+        trace: Trace = UNTRACED,
     ) -> None:
         self._client = client
         self._send = send

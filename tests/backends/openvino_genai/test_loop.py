@@ -9,8 +9,9 @@ from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.engine import Chunk, EngineRequest, Refusal
 from backends.llm_serving.sampling import SamplingParams
 from backends.llm_serving.trace import Event, Trace
+from backends.llm_serving.wire import Cancel, Message
 from backends.openvino_genai.detokenizer import TableDetokenizer
-from backends.openvino_genai.loop import Cancel, Loop, Message
+from backends.openvino_genai.loop import Loop
 from backends.openvino_genai.scripted import EOS, ScriptedChannel, ScriptedPipeline
 
 TABLE = [b"", *(bytes([i]) for i in range(1, 256))]
@@ -196,7 +197,7 @@ def test_a_broken_step_ends_the_loop() -> None:
 
 def test_log_probabilities_come_token_by_token() -> None:
     channel = ran([request(1, stream=True, logprobs=0, max_tokens=3)], answer="xyz")
-    found = [one for chunk in chunks(channel, 1) for one in chunk.pieces[0].logprobs or ()]
+    found = [one for chunk in chunks(channel, 1) for [one] in chunk.pieces[0].logprobs or ()]
     assert [(one.token_id, one.logprob, one.text) for one in found] == [
         (ord("x"), -1.0, "x"),
         (ord("y"), -1.0, "y"),
