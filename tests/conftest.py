@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,17 @@ class RunningTriton:
 
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTriton]:
-    """Both repositories, served; watched on a loop of its own, so that any test may use it."""
+    """Both repositories, served."""
+    repositories = (ROOT / "model_repository", ROOT / "ensembles")
+    with running_triton(tmp_path_factory.mktemp("triton"), *repositories) as running:
+        yield running
+
+
+@contextmanager
+def running_triton(runtime: Path, *repositories: Path) -> Iterator[RunningTriton]:
+    """Watched on a loop of its own, so that any test may use it."""
     config = TritonConfig(
-        repositories=(ROOT / "model_repository", ROOT / "ensembles"),
-        backends_dir=ROOT / "backends",
-        runtime_dir=tmp_path_factory.mktemp("triton"),
+        repositories=repositories, backends_dir=ROOT / "backends", runtime_dir=runtime
     )
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="triton watch")
