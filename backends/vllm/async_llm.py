@@ -4,7 +4,7 @@ import contextlib
 import multiprocessing
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,10 @@ class AsyncLlmClient(Client):
         self._loras = model.loras
         arguments = _engine_args(model)
         self._llm = AsyncLLM.from_engine_args(arguments, stat_loggers=[StepLogger])
+        self._tokenizing = replace(
+            self._llm.renderer.default_cmpl_tok_params,
+            add_special_tokens=model.serving.add_special_tokens,
+        )
         for child in multiprocessing.active_children():
             _make_nice(child.pid, model.serving.niceness)
 
@@ -87,11 +91,12 @@ class AsyncLlmClient(Client):
 
     async def add(self, request: EngineRequest) -> Collector:
         try:
+            params = vllm_params(request)
+            lora = vllm_lora(request.params, self._loras)
+            prompts = [{"prompt": request.prompt}]
+            [prompt] = await self._llm.renderer.render_cmpl_async(prompts, self._tokenizing)
             collector: Collector = await self._llm.add_request(
-                str(request.request_id),
-                {"prompt": request.prompt},
-                vllm_params(request),
-                lora_request=vllm_lora(request.params, self._loras),
+                str(request.request_id), prompt, params, lora_request=lora
             )
         except EngineDeadError as error:
             raise EngineDied("vLLM's core process has ended") from error

@@ -81,7 +81,7 @@ class Loop:
             while not self._ended.done():
                 await asyncio.wait((self._ended,), timeout=CHECK_EVERY_S)
                 if self._client.is_dead():
-                    raise EngineDied("vLLM's core process has ended")
+                    self._end(EngineDied("vLLM's core process has ended"))
                 self._report((), ())
             self._ended.result()
         finally:

@@ -21,6 +21,8 @@ FOLDERS = ("model", "tokenizer")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VllmServing(Serving):
+    add_special_tokens: bool = True
+    """Whether the tokenizer adds its own to a prompt, such as the one that begins every text."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables for the engine's process, such as {"VLLM_CPU_KVCACHE_SPACE": "2"}."""
 

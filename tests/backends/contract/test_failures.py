@@ -17,7 +17,7 @@ BAD: list[Bad] = [
     (PROMPT, '{"temperature": "hot"}', "'temperature' must be a number of at least 0, not \"hot\""),
     (PROMPT, '{"temprature": 1}', "unknown name 'temprature'; known are"),
     (PROMPT, '{"guided_json": {"type": "nope"}}', "nope"),
-    (PROMPT, '{"guided_regex": "(("}', "the regular expression"),
+    (PROMPT, '{"guided_regex": "(("}', "(("),
     (PROMPT, '{"lora_name": "none"}', "lora_name"),
     (PROMPT, b"\xff", "sampling_parameters: not valid UTF-8 at byte 0"),
     ("", "{}", "text_input: must not be empty"),
@@ -131,7 +131,7 @@ async def test_an_unload_lets_a_stream_end_and_refuses_what_comes_later(served: 
     unload = asyncio.create_task(
         fetch(f"{triton.http_url}/v2/repository/models/{MODEL}/unload", b"{}")
     )
-    while "is not ready" not in (await client.ask(PROMPT, {"max_tokens": 1})).error:
+    while "no available versions" not in (await client.ask(PROMPT, {"max_tokens": 1})).error:
         assert not unload.done()
     async for outputs, error in listening:
         assert not error
@@ -181,17 +181,23 @@ def _is_below(pid: int, port: str) -> bool:
     return False
 
 
+async def _ask_until_it_fails(client: LlmClient) -> str:
+    while not (heard := await client.ask(PROMPT, ENDLESS)).error:
+        pass
+    return heard.error
+
+
 async def test_a_killed_engine_fails_who_waits_and_comes_back(
     llm: LlmClient, served: Served
 ) -> None:
     triton = served.triton
     for name in VICTIMS[served.engine]:
         deaths = await metric(triton, "fleet_llm_engine_deaths_total")
-        waiting = asyncio.create_task(llm.ask(PROMPT, ENDLESS))
-        assert await becomes(1, triton, "fleet_llm_requests_running")
+        waiting = asyncio.gather(*(_ask_until_it_fails(llm) for _ in range(4)))
+        assert await becomes(4, triton, "fleet_llm_requests_running")
         [pid] = pids(name, triton.grpc_url)
         os.kill(pid, signal.SIGKILL)
-        assert "the engine died while it worked on this request" in (await waiting).error
+        assert "the engine died while it worked on this request" in await waiting
         assert await becomes(0, triton, "fleet_llm_engine_up")
         refused = await llm.ask(PROMPT, LONG)
         assert "is being started again" in refused.error

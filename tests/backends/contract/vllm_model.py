@@ -6,7 +6,11 @@ from pathlib import Path
 ENGINE_ARGS = {
     "enforce_eager": True,
     "max_model_len": 2048,
-    "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+    "structured_outputs_config": {
+        "backend": "guidance",
+        "disable_any_whitespace": True,
+        "disable_additional_properties": True,
+    },
 }
 SERVING = {"environment": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
 
