@@ -7,20 +7,33 @@ with the direct call's. With --json the last line is one JSON object.
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
-import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from backends.openvino_genai.settings import load_settings
+from backends.vllm.settings import load_model
 from scripts.llm_bench.cancel import Cancels, measure_cancels
-from scripts.llm_bench.measure import Direct, Series, run_rounds
-from scripts.llm_bench.server import PER_TOKEN, ROOT, TRACED, serve
+from scripts.llm_bench.client import Round, burst, request_bytes
+from scripts.llm_bench.direct import SAMPLING, Direct
+from scripts.llm_bench.measure import Series, Way, run_rounds
+from scripts.llm_bench.server import PER_TOKEN, ROOT, TRACED, Served, serve
+from scripts.llm_bench.vllm_engine import OpenAiServer, VllmDirect
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/bench_llm", description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--engine",
+        choices=("openvino_genai", "vllm"),
+        default="openvino_genai",
+        help="vllm is also compared with its own OpenAI server",
+    )
     parser.add_argument("--model", default="llm_small", help="a model of model_repository")
     parser.add_argument("--at-once", type=int, default=256, help="prompts in a burst")
     parser.add_argument("--rounds", type=int, default=7, help="0 measures cancels only")
@@ -43,24 +56,26 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 async def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    ways = {
-        "whole": (asked.model, False),
-        "streamed": (asked.model, True),
-        "streamed, one token a message": (PER_TOKEN, True),
-    }
     directly: list[float] = []
     series: list[Series] = []
     cancels: list[Cancels] = []
-    with tempfile.TemporaryDirectory(prefix="bench_llm_") as scratch:
-        async with serve(asked.model, Path(scratch)) as served:
+    vllm = vllm_environment() if asked.engine == "vllm" else None
+    traced = bool(asked.cancels)
+    with ExitStack() as open_now:
+        scratch = Path(open_now.enter_context(TemporaryDirectory(prefix="bench_llm_")))
+        async with serve(asked.model, scratch, vllm=vllm, traced=traced) as served:
             if asked.rounds:
+                opened = (
+                    open_openvino(asked.model, served.grpc_url)
+                    if vllm is None
+                    else open_vllm(asked.model, served, vllm / "bin" / "python", open_now)
+                )
                 directly, series = await asyncio.to_thread(
                     run_rounds,
-                    Direct(*load_settings(ROOT / "model_repository" / asked.model / "1")),
-                    served.grpc_url,
+                    opened.direct,
                     at_once=asked.at_once,
                     rounds=asked.rounds,
-                    ways=ways,
+                    ways=opened.ways,
                 )
             for streams in asked.streams if asked.cancels else ():
                 found = await measure_cancels(
@@ -68,6 +83,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
                 )
                 cancels += found
     return {
+        "engine": asked.engine,
         "model": asked.model,
         "at_once": asked.at_once,
         "rounds": asked.rounds,
@@ -75,6 +91,54 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "ways": [one.summary() for one in series],
         "cancels": [one.summary() for one in cancels],
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    direct: Direct
+    ways: dict[str, Way]
+
+
+def triton_way(address: str, model: str, *, stream: bool) -> Way:
+    def ask(texts: list[str]) -> Round:
+        requests = [
+            request_bytes(model, i, text, SAMPLING, stream=stream) for i, text in enumerate(texts)
+        ]
+        return asyncio.run(burst(address, requests))
+
+    return ask
+
+
+def open_openvino(model: str, address: str) -> Opened:
+    from scripts.llm_bench.openvino_engine import OpenVinoDirect  # noqa: PLC0415
+
+    ways = {
+        "whole": triton_way(address, model, stream=False),
+        "streamed": triton_way(address, model, stream=True),
+        "streamed, one token a message": triton_way(address, PER_TOKEN, stream=True),
+    }
+    version = ROOT / "model_repository" / model / "1"
+    return Opened(OpenVinoDirect(*load_settings(version)), ways)
+
+
+def open_vllm(model: str, served: Served, python: Path, open_now: ExitStack) -> Opened:
+    files = load_model(served.repository / model / "1")
+    openai = open_now.enter_context(OpenAiServer(python, files, served.repository / "openai.log"))
+    direct = open_now.enter_context(VllmDirect(python, files))
+    ways = {
+        "whole": triton_way(served.grpc_url, model, stream=False),
+        "streamed": triton_way(served.grpc_url, model, stream=True),
+        "vLLM's OpenAI server, whole": lambda texts: openai.burst(texts, stream=False),
+        "vLLM's OpenAI server, streamed": lambda texts: openai.burst(texts, stream=True),
+    }
+    return Opened(direct, ways)
+
+
+def vllm_environment() -> Path:
+    folder = Path(os.environ.get("FLEET_VLLM_ENV") or ROOT / ".fleet" / "engines" / "vllm")
+    if not (folder / "bin" / "python").exists():
+        raise SystemExit(f"bench_llm: no vLLM in {folder}; fleet engines install vllm makes it")
+    return folder
 
 
 def show(result: dict[str, Any]) -> None:
@@ -88,7 +152,8 @@ def show_ways(result: dict[str, Any]) -> None:
     head = (
         f"{'way':32}{'tokens/s':>10}{'of direct':>11}{'TTFT p50':>11}{'messages':>10}{'wrong':>7}"
     )
-    print(f"{result['model']}, {result['at_once']} at once, median of {result['rounds']} rounds\n")
+    what = f"{result['model']} on {result['engine']}, {result['at_once']} at once"
+    print(f"{what}, median of {result['rounds']} rounds\n")
     print(head)
     print(f"{'direct generate':32}{result['direct_tokens_per_s']:>10}{'100%':>11}")
     for way in result["ways"]:

@@ -1,26 +1,14 @@
-"""Rounds of the same prompts: the engine called directly, and behind Triton in three ways."""
+"""Rounds of the same prompts: the engine called directly, and served in several ways."""
 
-import asyncio
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from time import perf_counter
 
-import openvino_genai as genai
+from scripts.llm_bench.client import Round
+from scripts.llm_bench.direct import NEW_TOKENS, Direct
 
-from backends.openvino_genai.genai_pipeline import GenAiPipeline
-from backends.openvino_genai.settings import Settings
-from scripts.llm_bench.client import Round, burst, request_bytes
-
-NEW_TOKENS = 64
-# Special tokens are shown, so that every token is text and one token can be one message.
-SAMPLING: dict[str, object] = {
-    "temperature": 0,
-    "max_tokens": NEW_TOKENS,
-    "ignore_eos": True,
-    "skip_special_tokens": False,
-}
+Way = Callable[[list[str]], Round]
+"""Answers all prompts at once."""
 
 
 def prompts(number: int) -> list[str]:
@@ -28,33 +16,6 @@ def prompts(number: int) -> list[str]:
         f"<|im_start|>user\nWhat is {i} * {i % 7 + 3}?<|im_end|>\n<|im_start|>assistant\n"
         for i in range(number)
     ]
-
-
-class Direct:
-    """`ContinuousBatchingPipeline.generate` on the settings the model is served with."""
-
-    def __init__(self, settings: Settings, folder: Path) -> None:
-        pipeline = GenAiPipeline(settings, folder)
-        self._pipeline: genai.ContinuousBatchingPipeline = pipeline._pipeline
-        self._config = genai.GenerationConfig(
-            max_new_tokens=NEW_TOKENS, ignore_eos=True, do_sample=False, apply_chat_template=False
-        )
-
-        tokens = [[token] for token in sorted(pipeline.vocabulary().values())]
-        shown = zip(pipeline.decode(tokens, True), pipeline.decode(tokens, False), strict=True)
-        self.special = [spelled for plain, spelled in shown if plain != spelled]
-
-    def plain(self, text: str) -> str:
-        """As `generate` returns it: without special tokens."""
-        for spelled in self.special:
-            text = text.replace(spelled, "")
-        return text
-
-    def run(self, texts: list[str]) -> tuple[float, list[str]]:
-        began = perf_counter()
-        results = self._pipeline.generate(texts, [self._config] * len(texts))
-        seconds = perf_counter() - began
-        return seconds, [result.m_generation_ids[0] for result in results]
 
 
 def count_wrong(
@@ -107,21 +68,15 @@ class Series:
 
 
 def run_rounds(
-    direct: Direct, address: str, *, at_once: int, rounds: int, ways: dict[str, tuple[str, bool]]
+    direct: Direct, *, at_once: int, rounds: int, ways: dict[str, Way]
 ) -> tuple[list[float], list[Series]]:
-    """`ways`: name → (model, streamed). The first round warms up and is not counted."""
+    """The first round warms up and is not counted."""
     texts = prompts(at_once)
     series = {name: Series(name) for name in ways}
-    requests = {
-        name: [
-            request_bytes(model, i, text, SAMPLING, stream=stream) for i, text in enumerate(texts)
-        ]
-        for name, (model, stream) in ways.items()
-    }
     directly: list[float] = []
     for number in range(rounds + 1):
         seconds, expected = direct.run(texts)
-        found = {name: asyncio.run(burst(address, requests[name])) for name in ways}
+        found = {name: way(texts) for name, way in ways.items()}
         if number == 0:
             continue
         directly.append(at_once * NEW_TOKENS / seconds)

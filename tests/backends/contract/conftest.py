@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from tests.backends.contract.vllm_model import write_vllm_model
+from scripts.llm_bench.vllm_model import write_vllm_model
 from tests.backends.llm_client import LlmClient
 from tests.conftest import ROOT, RunningTriton, running_triton
 from tests.fixtures_vllm import vllm_python
@@ -25,7 +25,7 @@ class Served:
 def vllm_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTriton]:
     environment = vllm_python().parents[1]
     folder = tmp_path_factory.mktemp("vllm_repository")
-    write_vllm_model(ROOT / "model_repository" / MODEL, folder, environment)
+    write_vllm_model(ROOT / "model_repository" / MODEL, folder / MODEL, environment)
     with running_triton(tmp_path_factory.mktemp("vllm_triton"), folder) as triton:
         yield triton
 

@@ -15,9 +15,9 @@ ENGINE_ARGS = {
 SERVING = {"environment": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
 
 
-def write_vllm_model(model: Path, repository: Path, environment: Path, **serving: object) -> Path:
-    """`model` has its weights in `1/hugging_face`; returns the new model's folder."""
-    version = repository / model.name / "1"
+def write_vllm_model(model: Path, folder: Path, environment: Path, **serving: object) -> None:
+    """Into `folder`; `model` has its weights in `1/hugging_face`."""
+    version = folder / "1"
     version.mkdir(parents=True)
     config = (model / "config.pbtxt").read_text()
     changed = config.replace('backend: "openvino_genai"', 'backend: "vllm"')
@@ -28,4 +28,3 @@ def write_vllm_model(model: Path, repository: Path, environment: Path, **serving
     (version / "hugging_face").symlink_to((model / "1" / "hugging_face").resolve())
     (version / "model.json").write_text(json.dumps({"model": "hugging_face", **ENGINE_ARGS}))
     (version / "serving.json").write_text(json.dumps({**SERVING, **serving}))
-    return version.parent
