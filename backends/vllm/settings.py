@@ -67,6 +67,9 @@ def engine_environment(model: VllmModel) -> dict[str, str]:
         variables["HF_HUB_OFFLINE"] = "1"
     if _enabled(model.engine_args.get("enforce_eager")):
         variables["TORCH_COMPILE_DISABLE"] = "1"
+    if model.engine_args.get("distributed_executor_backend") == "uni":
+        # Else its CPU build starts a worker process all the same, which spins while it is idle.
+        variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return {**variables, **model.serving.environment}
 
 

@@ -9,10 +9,12 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from backends.llm_serving.process_group import kill_group
 from backends.vllm.settings import VllmModel, engine_environment
 from scripts.llm_bench import vllm_generate
 from scripts.llm_bench.client import Answer, Round
@@ -40,12 +42,14 @@ class VllmProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self.process.send_signal(signal.SIGTERM)
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        # vLLM's core outlives a front end that ends like this.
+        kill_group(self.process.pid)
+        self.process.wait()
 
 
 class VllmDirect(VllmProcess):

@@ -1,18 +1,28 @@
 """A model of the repository, with vLLM as its engine."""
 
 import json
+import os
 from pathlib import Path
 
 ENGINE_ARGS = {
+    "distributed_executor_backend": "uni",
     "enforce_eager": True,
     "max_model_len": 2048,
+    # Of a GPU, if there is one: several engines run beside each other where they are compared.
+    "gpu_memory_utilization": 0.2,
     "structured_outputs_config": {
         "backend": "guidance",
         "disable_any_whitespace": True,
         "disable_additional_properties": True,
     },
 }
-SERVING = {"environment": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
+SERVING = {
+    "environment": {
+        "VLLM_CPU_KVCACHE_SPACE": "1",
+        # One core is left to those that hand requests in and answers out.
+        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),
+    }
+}
 
 
 def write_vllm_model(model: Path, folder: Path, environment: Path, **serving: object) -> None:
