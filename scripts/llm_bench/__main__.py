@@ -21,6 +21,7 @@ from backends.vllm.settings import load_model
 from scripts.llm_bench.cancel import Cancels, measure_cancels
 from scripts.llm_bench.client import Round, burst, request_bytes
 from scripts.llm_bench.direct import SAMPLING, Direct
+from scripts.llm_bench.endurance import endure
 from scripts.llm_bench.measure import Series, Way, run_rounds
 from scripts.llm_bench.server import PER_TOKEN, ROOT, TRACED, Served, serve
 from scripts.llm_bench.vllm_engine import OpenAiServer, VllmDirect
@@ -40,6 +41,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cancels", type=int, default=15, help="at each number of streams")
     parser.add_argument(
         "--streams", type=numbers, default=(1, 8, 64, 256), help="running when one is cancelled"
+    )
+    parser.add_argument(
+        "--endurance",
+        type=int,
+        default=0,
+        metavar="REQUESTS",
+        help="what 200 cancels and so many requests leave behind, such as 10000",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object as the last line")
     return parser.parse_args()
@@ -82,6 +90,10 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
                     served.grpc_url, TRACED, served.trace, streams=streams, times=asked.cancels
                 )
                 cancels += found
+            endured = None
+            if asked.endurance:
+                places = (served.grpc_url, served.metrics_url, asked.model, served.shm_prefix)
+                endured = await endure(*places, requests=asked.endurance)
     return {
         "engine": asked.engine,
         "model": asked.model,
@@ -90,6 +102,7 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
         "direct_tokens_per_s": round(statistics.median(directly)) if directly else None,
         "ways": [one.summary() for one in series],
         "cancels": [one.summary() for one in cancels],
+        "endurance": endured and endured.summary(),
     }
 
 
@@ -146,6 +159,8 @@ def show(result: dict[str, Any]) -> None:
         show_ways(result)
     if result["cancels"]:
         show_cancels(result)
+    if result["endurance"]:
+        show_endurance(result["endurance"])
 
 
 def show_ways(result: dict[str, Any]) -> None:
@@ -162,6 +177,16 @@ def show_ways(result: dict[str, Any]) -> None:
             f"{way['ttft_p50_ms']:>8.0f} ms{way['messages_per_request']:>10}"
             f"{way['wrong_answers']:>7}"
         )
+
+
+def show_endurance(found: dict[str, Any]) -> None:
+    memory, shm = found["memory_mib"], found["shm_mib"]
+    print(
+        f"\n{found['cancelled']} streams cancelled midway: nothing runs "
+        f"{found['running_zero_s']:.2f} s later\n"
+        f"{found['requests']} requests: memory {memory[0]:.0f} to {memory[1]:.0f} MiB, "
+        f"shared memory {shm[0]:.1f} to {shm[1]:.1f} MiB"
+    )
 
 
 def show_cancels(result: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @dataclass(frozen=True, slots=True)
 class Served:
     grpc_url: str
+    metrics_url: str
+    shm_prefix: str
     repository: Path
     trace: Path
     """What TRACED writes."""
@@ -40,7 +42,9 @@ async def serve(
         auto_complete=False,
     )
     async with TritonServer(config) as server:
-        yield Served(server.grpc_url, repository, folder / "trace")
+        yield Served(
+            server.grpc_url, server.metrics_url, server.shm_prefix, repository, folder / "trace"
+        )
 
 
 def make_vllm_repository(

@@ -2,10 +2,13 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 ENGINE_ARGS = {
     "distributed_executor_backend": "uni",
+    # The weights are float16, for which its CPU build has no fast kernels.
+    "dtype": "bfloat16",
     "enforce_eager": True,
     "max_model_len": 2048,
     # Of a GPU, if there is one: several engines run beside each other where they are compared.
@@ -25,7 +28,13 @@ SERVING = {
 }
 
 
-def write_vllm_model(model: Path, folder: Path, environment: Path, **serving: object) -> None:
+def write_vllm_model(
+    model: Path,
+    folder: Path,
+    environment: Path,
+    arguments: Mapping[str, object] | None = None,
+    **serving: object,
+) -> None:
     """Into `folder`; `model` has its weights in `1/hugging_face`."""
     version = folder / "1"
     version.mkdir(parents=True)
@@ -36,5 +45,7 @@ def write_vllm_model(model: Path, folder: Path, environment: Path, **serving: ob
     changed += f'parameters {{ key: "EXECUTION_ENV_PATH" value: {value} }}\n'
     (version.parent / "config.pbtxt").write_text(changed)
     (version / "hugging_face").symlink_to((model / "1" / "hugging_face").resolve())
-    (version / "model.json").write_text(json.dumps({"model": "hugging_face", **ENGINE_ARGS}))
+    (version / "model.json").write_text(
+        json.dumps({"model": "hugging_face", **ENGINE_ARGS, **(arguments or {})})
+    )
     (version / "serving.json").write_text(json.dumps({**SERVING, **serving}))
