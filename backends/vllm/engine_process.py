@@ -62,9 +62,11 @@ def main(descriptor: int, version_folder: Path) -> None:
     connection = Connection(descriptor)
     try:
         asyncio.run(serve(connection, load_model(version_folder)))
-    except (EngineDied, LlmError, RuntimeError, ValueError, TypeError, OSError) as error:
+    except Exception as error:  # noqa: BLE001
+        # Whatever it is, the stub says it to whoever loads the model, or in the log.
+        own = isinstance(error, EngineDied | LlmError)
         with contextlib.suppress(OSError):
-            connection.send(Failed(str(error)))
+            connection.send(Failed(str(error) if own else f"{type(error).__name__}: {error}"))
 
 
 if __name__ == "__main__":

@@ -118,21 +118,19 @@ class Loop:
         try:
             collector = await self._client.add(request)
         except InvalidRequest as error:
-            self._report((), (Refusal(request_id, str(error), callers_fault=True),))
-            return
-        except EngineDied as error:
-            self._end(error)
-            return
-        finally:
-            self._coming.discard(request_id)
+            collector, refusal = None, Refusal(request_id, str(error), callers_fault=True)
+        self._coming.discard(request_id)
         if request_id in self._dropped:
             self._dropped.discard(request_id)
-            await self._client.abort([request_id])
-            return
-        answer = self._answers[request_id] = Answer(request, collector)
-        self._streams += request.stream
-        # Its first step may have ended before it was here.
-        self._hand_out([answer])
+            if collector is not None:
+                await self._client.abort([request_id])
+        elif collector is None:
+            self._report((), (refusal,))
+        else:
+            answer = self._answers[request_id] = Answer(request, collector)
+            self._streams += request.stream
+            # Its first step may have ended before it was here.
+            self._hand_out([answer])
 
     def _cancel(self, request_ids: list[int]) -> None:
         self._dropped |= self._coming.intersection(request_ids)

@@ -6,6 +6,7 @@ container too; what this backend alone knows stands in `serving.json`.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +71,9 @@ def engine_environment(model: VllmModel) -> dict[str, str]:
     if model.engine_args.get("distributed_executor_backend") == "uni":
         # Else its CPU build starts a worker process all the same, which spins while it is idle.
         variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        # Computed in the core, which takes one thread unless told otherwise; one core is left to
+        # those that hand requests in and answers out.
+        variables["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) - 1))
     return {**variables, **model.serving.environment}
 
 

@@ -126,15 +126,22 @@ def _vllm(
     arguments = {
         "model": weights.name,
         "max_model_len": context_tokens,
-        # Free white space lets a weak model go on to its last token.
-        "structured_outputs_config": {"backend": "guidance", "disable_any_whitespace": True},
+        # Free white space and properties let a weak model go on to its last token.
+        "structured_outputs_config": {
+            "backend": "guidance",
+            "disable_any_whitespace": True,
+            "disable_additional_properties": True,
+        },
     }
     serving: dict[str, Any] = {
         "coalescing": {"max_tokens": 32, "max_delay_ms": 20, "messages_per_s": 500},
         "drain_timeout_s": 20,
+        # Chat templates write the special tokens themselves.
+        "add_special_tokens": False,
     }
     if host.on_cpu:
         arguments["enforce_eager"] = True  # a compilation takes minutes and gains little
+        arguments["distributed_executor_backend"] = "uni"  # one process less, which would spin
         serving["niceness"] = 5
         serving["environment"] = {"VLLM_CPU_KVCACHE_SPACE": str(kv_cache_gib)}
     else:

@@ -1,7 +1,6 @@
 """A model of the repository, with vLLM as its engine."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,13 +18,7 @@ ENGINE_ARGS = {
         "disable_additional_properties": True,
     },
 }
-SERVING = {
-    "environment": {
-        "VLLM_CPU_KVCACHE_SPACE": "1",
-        # One core is left to those that hand requests in and answers out.
-        "OMP_NUM_THREADS": str(max(1, len(os.sched_getaffinity(0)) - 1)),
-    }
-}
+SERVING = {"environment": {"VLLM_CPU_KVCACHE_SPACE": "1"}}
 
 
 def write_vllm_model(

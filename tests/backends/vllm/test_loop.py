@@ -9,7 +9,7 @@ import pytest
 from backends.llm_serving.coalescing import Coalescing
 from backends.llm_serving.engine import Chunk, EngineRequest, Report
 from backends.llm_serving.sampling import SamplingParams
-from backends.llm_serving.wire import Cancel, Stop
+from backends.llm_serving.wire import Cancel, Message, Stop
 from backends.vllm.loop import Counts, EngineDied, Loop
 from backends.vllm.scripted import (
     ScriptedClient,
@@ -29,7 +29,7 @@ class Stand:
         self.reports: list[Report] = []
         self.loop = Loop(client, self.reports.append, coalescing)
 
-    async def take_in(self, *requests: EngineRequest) -> None:
+    async def take_in(self, *requests: Message) -> None:
         self.loop.take_in(requests)
         for _ in range(5):
             await asyncio.sleep(0)
@@ -126,6 +126,14 @@ async def test_a_request_cancelled_while_it_comes_in_is_aborted() -> None:
         assert stand.client.aborted == [1]
         stand.loop.stepped(Counts(0, 0, 0.0))
     assert all(report.load[:2] == (0, 0) for report in stand.reports)
+
+
+async def test_a_request_that_was_cancelled_is_not_refused_either() -> None:
+    async with opened(ScriptedClient(dislikes="bad")) as stand:
+        await stand.take_in(request(1, prompt="bad"), Cancel(1))
+    assert [one for report in stand.reports for one in report.refusals] == []
+    assert stand.client.aborted == []
+    assert not stand.loop._dropped
 
 
 async def test_what_the_engine_does_not_take_is_the_callers_fault_and_harms_nobody() -> None:

@@ -77,7 +77,7 @@ def test_a_configuration_written_otherwise_is_not_guessed_at() -> None:
 @pytest.mark.parametrize(
     ("host", "model", "more"),
     [
-        (OURS, "hugging_face", {"enforce_eager"}),
+        (OURS, "hugging_face", {"enforce_eager", "distributed_executor_backend"}),
         (VllmHost(OURS.environment), "hugging_face", {"gpu_memory_utilization"}),
         (NVIDIAS, str(FOLDER / "1" / "hugging_face"), set()),
     ],
