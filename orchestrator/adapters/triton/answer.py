@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 
 from orchestrator.adapters.triton.errors import unavailable
 from orchestrator.adapters.triton.wire import Outputs
@@ -30,6 +31,7 @@ class Answer:
         self._said: list[str] = []
         self._finish = b""
         self._called = False
+        self._logprob = math.nan
 
     @property
     def usage(self) -> Usage:
@@ -54,6 +56,8 @@ class Answer:
         if "finish_reason" in outputs:
             finish = b"".join(outputs.strings("finish_reason")[:1])
             self._finish = self._finish if finish in _UNFINISHED else finish
+        if "cumulative_logprob" in outputs:
+            self._logprob = outputs.float_rows("cumulative_logprob")[0][0]
 
     def close(self) -> list[Piece]:
         """Ends the answer; `reason` is known from here on.
@@ -72,6 +76,14 @@ class Answer:
         reason = _REASONS[self._finish]
         called = self._called and reason is FinishReason.STOP
         return FinishReason.TOOL_CALLS if called else reason
+
+    @property
+    def confidence(self) -> float | None:
+        """The tokens' geometric mean probability; None where the engine did not say."""
+        tokens = self.usage.completion_tokens
+        if not tokens or not math.isfinite(self._logprob):
+            return None
+        return math.exp(min(0.0, self._logprob / tokens))
 
     def _parse(self, text: str, *, final: bool) -> list[Piece]:
         self._said.append(text)

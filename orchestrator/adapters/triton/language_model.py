@@ -70,7 +70,8 @@ class TritonLanguageModel(LanguageModel):
         parser = PlainText() if request.output else form.parser(numbered())
         answer = Answer(entry.name, parser, request.meter, prompt_tokens=prompt.tokens)
         stream = self._connection.stream(
-            _llm_request(entry.served_as, prompt.text, sampling), sent=[*sent, prompt.text]
+            _llm_request(entry.served_as, prompt.text, sampling, scored=request.confidence),
+            sent=[*sent, prompt.text],
         )
         async with aclosing(stream):
             try:
@@ -91,6 +92,7 @@ class TritonLanguageModel(LanguageModel):
             prompt_ms=(prompted - began) * 1000,
             ttft_ms=(first - prompted) * 1000,
             inference_ms=(self._clock() - prompted) * 1000,
+            confidence=answer.confidence,
         )
 
     async def ready(self, model: str) -> bool:
@@ -156,6 +158,8 @@ def _sampling(entry: ModelEntry, request: ChatRequest, max_tokens: int) -> str:
         more = conversation.held_to_schema(schema, entry.structured_format)
     if request.output is None and request.tools and format_named(entry.tool_format).special_marks:
         more["skip_special_tokens"] = False
+    if request.confidence:
+        more["logprobs"] = 0  # without it vLLM adds nothing up; 0: of the chosen tokens alone
     return conversation.sampling_json(sampling, max_tokens=max_tokens, **more)
 
 
@@ -166,7 +170,8 @@ async def _exhaust(stream: AsyncGenerator[Outputs, None], answer: Answer) -> Non
                 answer.count(outputs)
 
 
-def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:
+def _llm_request(model: str, prompt: str, sampling: str, *, scored: bool) -> InferRequest:
+    asked = (*_ASKED_FOR, "return_cumulative_logprob") if scored else _ASKED_FOR
     return infer_request(
         model,
         [
@@ -174,7 +179,7 @@ def _llm_request(model: str, prompt: str, sampling: str) -> InferRequest:
             texts("sampling_parameters", [sampling], 1),
             flag("stream", value=True),
             flag("exclude_input_in_output", value=True),
-            *(flag(name, value=True) for name in _ASKED_FOR),
+            *(flag(name, value=True) for name in asked),
         ],
         request_id=secrets.token_hex(8),
     )

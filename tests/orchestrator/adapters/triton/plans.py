@@ -51,6 +51,7 @@ def planned(
     sampling: Sampling | None = None,
     allowance: Allowance = UNLIMITED,
     output: OutputShape | None = None,
+    confidence: bool = False,
     **plan: Any,
 ) -> ChatRequest:
     raw = [piece.encode() if isinstance(piece, str) else piece for piece in pieces]
@@ -63,6 +64,7 @@ def planned(
         sampling=sampling or Sampling(),
         allowance=allowance,
         output=output,
+        confidence=confidence,
     )
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import logging
+import math
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,37 @@ async def test_a_character_spread_over_two_responses_is_put_together(
     halves = "é".encode()[:1], "é".encode()[1:]
     chunks = await answer(language_model, planned("caf", *halves, "!", finish="stop"))
     assert text_of(chunks) == "café!"
+
+
+@pytest.mark.parametrize(
+    ("asked", "logprobs", "confidence"),
+    [
+        (True, [-0.5, -1.0, -1.2], math.exp(-0.6)),
+        (True, [-0.5, -1.0, math.nan], None),
+        (True, [], None),
+        (False, [-0.5, -1.0, -1.2], None),
+    ],
+)
+async def test_an_answer_says_how_sure_the_model_was_where_that_is_asked_and_known(
+    language_model: TritonLanguageModel,
+    asked: bool,
+    logprobs: list[float],
+    confidence: float | None,
+) -> None:
+    plan = planned("a", "b", finish="stop", logprobs=logprobs, confidence=asked)
+    finished = (await answer(language_model, plan))[-1]
+    assert isinstance(finished, ChatFinished)
+    assert finished.usage.completion_tokens == 2
+    assert finished.confidence == (confidence and pytest.approx(confidence))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+async def test_token_probabilities_are_asked_for_only_with_the_confidence(
+    language_model: TritonLanguageModel, asked: bool
+) -> None:
+    request = planned(show_sampling=True, finish="stop", confidence=asked)
+    sampling = json.loads(text_of(await answer(language_model, request)))
+    assert sampling.get("logprobs") == (0 if asked else None)
 
 
 async def test_tool_calls_come_whole_and_never_as_text(

@@ -74,6 +74,25 @@ async def test_the_small_model_calls_a_tool_and_then_answers(triton: RunningTrit
     assert "5244" in text_of(second)
 
 
+async def test_a_model_is_surer_of_what_it_was_trained_on(triton: RunningTriton) -> None:
+    strange = Message(role=Role.USER, content="What is the price of P07, and of P40?")
+    schemas = tuple(spec.schema for spec in builtin_tools().specs().values())
+    greedy = Sampling(temperature=0.0)
+    async with TritonConnection(triton.grpc_url) as connection:
+        model = TritonLanguageModel(connection, SMALL)
+        known, unknown, unasked = [
+            (await answer(model, ChatRequest("small", (said,), schemas, greedy, confidence=on)))[-1]
+            for said, on in ((QUESTION, True), (strange, True), (QUESTION, False))
+        ]
+    assert isinstance(known, ChatFinished)
+    assert isinstance(unknown, ChatFinished)
+    assert isinstance(unasked, ChatFinished)
+    assert known.confidence is not None
+    assert unknown.confidence is not None
+    assert 0 < unknown.confidence < 0.995 < known.confidence <= 1
+    assert unasked.confidence is None
+
+
 async def test_closing_an_answer_early_cancels_it_in_the_engine(triton: RunningTriton) -> None:
     request = ChatRequest("small", (QUESTION,), sampling=Sampling(temperature=2.0))
     async with TritonConnection(triton.grpc_url) as connection:

@@ -2,6 +2,7 @@
 
 `pieces` are streamed, each as base64, for a character's bytes may be spread over two;
 `show_sampling` streams the sampling parameters back; `finish` is the finish reason;
+`logprobs` are the cumulative ones of each piece and of the end, sent if they are asked for;
 `fail` is the number of a failure, which quotes the whole plan if it has a `secret`;
 `hold` is a file to say "cancelled" in, once the endless answer was;
 `told` is a file to write when a hint, a request of no other use, says that this was cancelled;
@@ -53,8 +54,9 @@ def _serve(request: Any) -> None:
         os._exit(1)
     if plan.get("show_sampling"):
         sender.send(_response(_text(request, "sampling_parameters").encode()))
+    sums = iter(plan.get("logprobs", ()) if _asks(request, "return_cumulative_logprob") else ())
     for piece in plan.get("pieces", ()):
-        sender.send(_response(base64.b64decode(piece)))
+        sender.send(_response(base64.b64decode(piece), logprob=next(sums, None)))
     for _ in _until_cancelled(sender, plan.get("hold")):
         sender.send(_response(b"on and "))
     if "fail" in plan:
@@ -63,7 +65,7 @@ def _serve(request: Any) -> None:
         sender.send(pb_utils.InferenceResponse([], error), flags=FINAL)
         return
     if "finish" in plan:
-        sender.send(_response(b"", plan["finish"]))
+        sender.send(_response(b"", plan["finish"], next(sums, None)))
     sender.send(flags=FINAL)
 
 
@@ -77,13 +79,20 @@ def _until_cancelled(sender: Any, hold: str | None) -> Iterator[None]:
     Path(hold).write_text("cancelled" if sender.is_cancelled() else "gave up")
 
 
+def _asks(request: Any, name: str) -> bool:
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return tensor is not None and bool(tensor.as_numpy()[0])
+
+
 def _text(request: Any, name: str) -> str:
     return str(pb_utils.get_input_tensor_by_name(request, name).as_numpy()[0].decode())
 
 
-def _response(text: bytes, finish: str = "None") -> Any:
+def _response(text: bytes, finish: str = "None", logprob: float | None = None) -> Any:
+    scores = [] if logprob is None else [np.array([logprob], np.float32)]
     return pb_utils.InferenceResponse(
         [
+            *(pb_utils.Tensor("cumulative_logprob", score) for score in scores),
             pb_utils.Tensor("text_output", np.array([text], np.object_)),
             pb_utils.Tensor("finish_reason", np.array([finish.encode()], np.object_)),
             pb_utils.Tensor("num_input_tokens", np.array([9], np.uint32)),
