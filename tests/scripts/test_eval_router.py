@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.adapters.triton import TritonConnection, TritonRouter
+from orchestrator.cli.demo_turns import TURNS
+from scripts.router_evaluation.__main__ import read_catalogue
 from scripts.router_evaluation.curve import Curve, Floats, NoGapError, auroc, curve
 from scripts.router_evaluation.mixes import MIXES, mix_weights
 from scripts.router_evaluation.own_file import InvalidTaskError, read_tasks
-from scripts.router_evaluation.routed import classify_here
+from scripts.router_evaluation.routed import classify_here, route
 from scripts.router_evaluation.tasks import CATEGORIES, draw_tasks
 from scripts.router_training.desk import draw_training_tasks
 from scripts.router_training.wording import wording
@@ -232,11 +234,17 @@ async def test_the_heads_say_here_what_the_ensemble_says(triton: RunningTriton) 
         assert theirs.task == pytest.approx(mine.task, abs=0.02)
 
 
-async def test_the_router_sends_a_desk_s_questions_to_who_can_do_them() -> None:
-    simple = ["What is 437 * 12?", "What time is it in Paris?", "Hello!", "Thank you!"]
-    hard = ["And twice that?", "What is 12 + 30 and how much is P05?", "And in Tokyo?"]
+def test_the_demo_s_questions_go_to_the_cheapest_that_can() -> None:
+    questions = [turn.question for turn in TURNS]
+    hard = {turn.question for turn in TURNS if turn.parallel or turn.question == "And twice that?"}
+    names = "llm_small", "llm_large"
+    catalogue = read_catalogue(ROOT / "orchestrator" / "defaults" / "catalogue.toml", names)
 
-    found = [one.complexity["simple"] for one in classify_here([*simple, *hard], REPOSITORY)]
+    routed = [
+        route(question, found, catalogue, *names)
+        for question, found in zip(questions, classify_here(questions, REPOSITORY), strict=True)
+    ]
 
-    assert min(found[: len(simple)]) > 0.8
-    assert max(found[len(simple) :]) < 0.4
+    to_large = {text for text, one in zip(questions, routed, strict=True) if one.to_large}
+    assert to_large >= hard
+    assert len(to_large) <= len(hard) + 1
