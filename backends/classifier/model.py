@@ -19,10 +19,9 @@ class TritonPythonModel:
         version_folder = Path(args["model_repository"]) / args["model_version"]
         self._head = Head.load(version_folder)
         config = json.loads(args["model_config"])
-        dimensions, labels = self._head.weights.shape
         for kind, name, size in (
-            ("input", "EMBEDDING", dimensions),
-            ("output", "PROBABILITIES", labels),
+            ("input", "EMBEDDING", self._head.dimensions),
+            ("output", "PROBABILITIES", self._head.labels),
         ):
             tensor = next((t for t in config[kind] if t["name"] == name), None)
             if tensor is None or [int(dim) for dim in tensor["dims"]] != [size]:
@@ -33,7 +32,7 @@ class TritonPythonModel:
                 )
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """One matrix product for all rows of all requests of the batch."""
+        """The head once for all rows of all requests of the batch."""
         inputs = [
             pb_utils.get_input_tensor_by_name(request, "EMBEDDING").as_numpy()
             for request in requests

@@ -23,8 +23,8 @@ from .template import Message, Tool, tool_call
 from .toolset import OfferedTool, built_in_tools, default_system_prompt, draw_tools
 from .vocabulary import SYSTEM_PROMPTS
 
-_PREFIXES = ("please ", "hi, ", "hello, ", "hey, ", "can you tell me, ", "quick question: ", "so, ")
-_SUFFIXES = (" please", " now", ", thanks")
+PREFIXES = ("please ", "hi, ", "hello, ", "hey, ", "can you tell me, ", "quick question: ", "so, ")
+SUFFIXES = (" please", " now", ", thanks")
 _SINGLE = {
     "calculator": draw_sum,
     "current_time": draw_clock,
@@ -65,9 +65,9 @@ def _dress(rng: random.Random, question: str, *, command: bool = False) -> str:
         question = question.replace("what is ", "what's ").replace("where is ", "where's ")
     looks = rng.random()
     if looks < 0.12:
-        question = rng.choice(_PREFIXES) + question
+        question = rng.choice(PREFIXES) + question
     elif looks < 0.16:
-        question += rng.choice(_SUFFIXES)
+        question += rng.choice(SUFFIXES)
     looks = rng.random()
     mark = rng.choice((".", "")) if command else "?"
     if looks < 0.10:

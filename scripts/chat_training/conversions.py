@@ -41,6 +41,7 @@ _UNITS: tuple[dict[str, Fraction], ...] = (
     },
 )
 _TEMPERATURES = ("celsius", "fahrenheit")
+UNIT_NAMES = (*(name for kind in _UNITS for name in kind), *_TEMPERATURES)
 _PHRASES: tuple[tuple[str, bool], ...] = (
     ("convert {n} {a} to {b}", True),
     ("convert {n} {a} into {b}", True),

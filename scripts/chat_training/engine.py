@@ -1,11 +1,14 @@
 """Greedy answers from an exported OpenVINO IR folder; needs no PyTorch."""
 
 import json
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import openvino_genai
+from openvino_genai.py_openvino_genai import GenerationHandle
 
 _CACHE_GIB = 1
 LONGEST_ANSWER_TOKENS = 160
@@ -20,6 +23,16 @@ def _served_properties(folder: Path) -> dict[str, Any]:
         "properties", {}
     )
     return properties
+
+
+@dataclass(frozen=True)
+class Written:
+    """`confidence` is the geometric mean probability of the answer's tokens."""
+
+    text: str
+    confidence: float
+    prompt_tokens: int
+    new_tokens: int
 
 
 class Engine:
@@ -41,6 +54,31 @@ class Engine:
             return []
         results = self._pipeline.generate(list(prompts), [self._config] * len(prompts))
         return [str(result.m_generation_ids[0]) for result in results]
+
+    def write(self, prompts: Sequence[str]) -> list[Written]:
+        """As `answer`, with how sure the model was and what it took."""
+        self._config.logprobs = 1
+        handles = [
+            self._pipeline.add_request(number, prompt, self._config)
+            for number, prompt in enumerate(prompts)
+        ]
+        self._config.logprobs = 0
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+        return [
+            self._written(prompt, handle) for prompt, handle in zip(prompts, handles, strict=True)
+        ]
+
+    def _written(self, prompt: str, handle: GenerationHandle) -> Written:
+        [output] = handle.read_all()
+        tokenizer = self._pipeline.get_tokenizer()
+        ids = list(output.generated_ids)
+        return Written(
+            text=str(tokenizer.decode(ids)),
+            confidence=math.exp(sum(output.generated_log_probs) / max(1, len(ids))),
+            prompt_tokens=int(tokenizer.encode(prompt).input_ids.shape[1]),
+            new_tokens=len(ids),
+        )
 
     def tokens(self, prompt: str) -> list[int]:
         """Token ids of one continuation, its end of turn included."""

@@ -23,7 +23,7 @@ class InvalidDataError(ValueError):
 class LabelledRequest:
     text: str
     labels: dict[str, str]
-    """Head → label."""
+    """Head → label. A line of a file has all of them, a question to the desk the complexity."""
     family: str
     """Requests of one phrasing; cross-validation never splits a family."""
     split: str

@@ -40,22 +40,25 @@ def embedding_input(vectors: Any) -> InferInput:
 
 
 def test_probabilities_are_the_softmax_of_the_scaled_logits() -> None:
-    head = Head(np.eye(2, dtype=np.float32), floats(0.0, 1.0), temperature=2.0)
+    same = np.eye(2, dtype=np.float32)
+    head = Head(same, floats(0.0, -9.0), same, floats(0.0, 1.0), temperature=2.0)
 
-    probabilities = head.probabilities(floats([3.0, 0.0]))
+    probabilities = head.probabilities(floats([3.0, 5.0]))
 
     odds = np.exp(3.0 / 2.0) / np.exp(1.0 / 2.0)
     assert probabilities[0] == pytest.approx([odds / (1 + odds), 1 / (1 + odds)], rel=1e-5)
 
 
 def test_large_logits_do_not_overflow() -> None:
-    head = Head(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), temperature=0.01)
+    same, zeros = np.eye(2, dtype=np.float32), np.zeros(2, np.float32)
+    head = Head(same, zeros, same, zeros, temperature=0.01)
 
     assert head.probabilities(floats([900.0, -900.0])).tolist() == [[1.0, 0.0]]
 
 
 def test_a_saved_head_is_the_same_when_loaded(tmp_path: Path) -> None:
-    head = Head(embeddings(3).T.copy(), floats(1, 2, 3), temperature=1.25)
+    hidden = embeddings(3).T.copy()
+    head = Head(hidden, floats(1, 2, 3), floats([1, 2], [3, 4], [5, 6]), floats(7, 8), 1.25)
 
     head.save(tmp_path)
 
@@ -65,6 +68,13 @@ def test_a_saved_head_is_the_same_when_loaded(tmp_path: Path) -> None:
 
 def test_a_version_without_a_head_names_the_script_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"head\.npz is missing; run scripts/train_router"):
+        Head.load(tmp_path)
+
+
+def test_a_head_of_another_form_is_named_with_what_it_lacks(tmp_path: Path) -> None:
+    np.savez(tmp_path / "head.npz", weights=floats(1), bias=floats(1), temperature=floats(1))
+
+    with pytest.raises(ValueError, match=r"head\.npz has no hidden_weights; make it with"):
         Head.load(tmp_path)
 
 

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from backends.classifier.head import Head
+from scripts.chat_training.engine import Engine
+from scripts.chat_training.held_out import BEYOND_SMALL
 from scripts.router_training.__main__ import DATA, embed
+from scripts.router_training.desk import draw_training_tasks, label
 from scripts.router_training.evaluation import calibration_error, evaluate
 from scripts.router_training.requests import (
     HEADS,
@@ -20,7 +23,8 @@ from scripts.router_training.requests import (
     InvalidDataError,
     load_requests,
 )
-from scripts.router_training.training import fit_head
+from scripts.router_training.training import Rows, fit_head
+from scripts.router_training.wording import is_held_out, wording
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"
@@ -161,11 +165,58 @@ def test_a_head_learns_what_can_be_separated_and_is_the_same_every_time() -> Non
     targets = generator.integers(0, 3, 120)
     points = np.eye(8)[targets] + generator.normal(scale=0.1, size=(120, 8))
     families = [str(place % 30) for place in range(120)]
+    rows = Rows(points.astype(np.float32), targets, families, np.ones(120))
 
-    first, second = (fit_head(points, targets, 3, families) for _ in range(2))
+    first, second = (fit_head(rows, 3) for _ in range(2))
 
-    assert ((points @ first.weights + first.bias).argmax(axis=1) == targets).all()
-    assert np.array_equal(first.weights, second.weights)
+    assert (first.probabilities(rows.embeddings).argmax(axis=1) == targets).all()
+    assert np.array_equal(first.hidden_weights, second.hidden_weights)
+    assert first.temperature == second.temperature
+
+
+def test_a_row_without_weight_teaches_nothing() -> None:
+    targets = np.array([0, 1] * 40)
+    points = np.eye(4, dtype=np.float32)[targets]
+    misled = np.concatenate([targets, 1 - targets])
+    families = [str(place % 20) for place in range(160)]
+    weights = np.repeat([1.0, 0.0], 80)
+
+    head = fit_head(Rows(np.concatenate([points, points]), misled, families, weights), 2)
+
+    assert (head.probabilities(points).argmax(axis=1) == targets).all()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is 3 plus 19.5?", "hi, what's 77 plus 1 please"),
+        ("Where is order A1042?", "where is order #2077"),
+        ("What time is it in New York?", "What time is it in Paris"),
+        ("How many feet are 7 miles?", "how many grams are 12 lb, thanks"),
+        ("tell me about a desk lamp", "Tell me about a usb hub."),
+    ],
+)
+def test_questions_that_differ_in_what_they_name_have_one_wording(one: str, other: str) -> None:
+    assert wording(one) == wording(other)
+
+
+def test_no_held_out_wording_of_the_desk_is_trained_on() -> None:
+    drawn = draw_training_tasks(400)
+
+    assert not [task.text for task in drawn if is_held_out(wording(task.text))]
+    beyond = sum(task.category in BEYOND_SMALL for task in drawn)
+    assert (len(drawn), beyond) == (400, 200)
+
+
+def test_what_the_small_model_does_not_do_is_moderate() -> None:
+    small = Engine(REPOSITORY / "llm_small" / "1" / "openvino")
+    tasks = draw_training_tasks(60)
+
+    labelled = label(tasks, small)
+
+    moderate = {one.text for one in labelled if one.labels["complexity"] == "moderate"}
+    assert moderate >= {task.text for task in tasks if task.category in BEYOND_SMALL}
+    assert len(moderate) < 45
 
 
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
