@@ -181,7 +181,7 @@ async def test_redis_counts_a_period_that_is_over_no_more(redis_url: str, period
         await state.runs.commit(claim, answer(claim, tokens=100))
         async with Redis.from_url(redis_url) as admin:
             on = f"on\0{TENANT}\0"
-            await admin.hset("fleet:{s00}:spend", on, "2020-12-31")  # type: ignore[misc]
+            await admin.hset("fleet:{s00}:spend", on, "2020-12-31")
         ended = period is not Period.TOTAL
         assert (await held(state))[0] == (0 if ended else 100)
         (claim,) = await begun(state, 1, 0)
@@ -195,7 +195,7 @@ async def test_a_budget_that_cant_be_read_allows_nothing(redis_url: str, broken:
     async with open_redis_state(redis_url, limits=limits(100)) as state:
         async with Redis.from_url(redis_url) as admin:
             if broken == "a field":
-                await admin.hset("fleet:{s00}:spend", f"total\0{TENANT}\0", "much")  # type: ignore[misc]
+                await admin.hset("fleet:{s00}:spend", f"total\0{TENANT}\0", "much")
             else:
                 await admin.set("fleet:{s00}:spend", "nothing")
         (claim,) = await begun(state, 1, 1)
@@ -212,8 +212,8 @@ async def test_a_sum_that_is_too_large_allows_nothing_more(redis_url: str) -> No
         async with Redis.from_url(redis_url) as admin:
             for period in ("day", "month", "total"):
                 field = f"{period}\0{TENANT}\0"
-                await admin.hset("fleet:{s00}:spend", field, str(2**63 - 5))  # type: ignore[misc]
-            await admin.hset("fleet:{s00}:spend", f"on\0{TENANT}\0", "9999-12-31")  # type: ignore[misc]
+                await admin.hset("fleet:{s00}:spend", field, str(2**63 - 5))
+            await admin.hset("fleet:{s00}:spend", f"on\0{TENANT}\0", "9999-12-31")
         reservation = await state.ledger.reserve("other", "", 1)
         await state.ledger.settle(type(reservation)(reservation.token, TENANT, ""), [called(9)])
         assert (await held(state))[0] == 2**63 - 1
