@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from orchestrator.adapters.triton import TritonReplicas
+from orchestrator.adapters.triton.wire import infer_request
 from orchestrator.domain.errors import Unavailable
 from tests.orchestrator.adapters.triton.virtual import ASKED, Server, Time
 
@@ -170,10 +171,9 @@ async def test_one_model_that_is_sick_takes_nothing_but_its_own_requests_away() 
     servers = [Server("a:1", time), Server("b:1", time)]
     servers[1].sick.add("other")
     async with replicas_of(time, *servers) as replicas:
-        other = type("Request", (), {"model_name": "other", "id": ""})
 
         async def ask_other(replicas: TritonReplicas, _: int) -> None:
-            await replicas.infer(other)
+            await replicas.infer(infer_request("other", []))
 
         await send(replicas, time, ask_other, count=20, at_once=4)
         assert servers[1].requests <= 4
