@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from importlib import resources
 from typing import Any
@@ -23,7 +23,9 @@ from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 from orchestrator.domain.agents import AgentSpec
+from orchestrator.domain.catalogue import dearest_call_micros
 from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
@@ -116,6 +118,7 @@ async def serve_worker(settings: Settings, stopping: asyncio.Event) -> None:
                 counted=counted,
                 metrics=metrics,
                 stopping=stopping,
+                reserve_micros=lambda: dearest_call_micros(models.catalogue),
             )
 
 
@@ -174,8 +177,9 @@ async def _work(
     counted: ExecutionMetrics,
     metrics: ProcessMetrics,
     stopping: asyncio.Event,
+    reserve_micros: Callable[[], int] = lambda: 0,
 ) -> None:
-    loop = ClaimLoop(kind, state.runs, handler, settings, counted)
+    loop = ClaimLoop(kind, state.runs, handler, settings, counted, reserve_micros=reserve_micros)
     sweeping = asyncio.create_task(Sweeper(state.runs, counted).run())
     running = asyncio.create_task(loop.run())
     stopped = asyncio.create_task(stopping.wait())
@@ -217,7 +221,9 @@ def _api_server(
             embedder=models.embedder,
             tools=tools,
             live=models.live,
+            ledger=state.ledger,
         ),
+        usage=UsageReports(state.ledger),
     )
     listen = ServerSettings(
         address=settings.api.listen,
@@ -266,7 +272,7 @@ async def _state(settings: Settings, stopping: asyncio.Event) -> AsyncIterator[S
                     open_redis_state(
                         settings.redis.address,
                         shards=settings.redis.shards,
-                        limits=settings.limits.of_the_state(),
+                        limits=settings.state_limits,
                     )
                 )
             except Unavailable as error:

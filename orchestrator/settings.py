@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +27,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from orchestrator.domain import budgets
 from orchestrator.domain.addresses import is_loopback
+from orchestrator.domain.budgets import BudgetRule
 from orchestrator.domain.catalogue import TRITON, ModelEntry
 from orchestrator.domain.tools import Effect
 from orchestrator.model_settings import (
@@ -245,6 +248,7 @@ class Limits(_Section):
     request_ttl_s: int = Field(default=_LIMITS.request_ttl_s, ge=60)
     run_ttl_s: int = Field(default=_LIMITS.run_ttl_s, ge=60)
     session_ttl_s: int = Field(default=_LIMITS.session_ttl_s, ge=60)
+    usage_days: int = Field(default=_LIMITS.usage_days, ge=1, le=4000)
     weights: Mapping[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         default_factory=dict
     )
@@ -256,6 +260,22 @@ class Limits(_Section):
 
     def of_the_state(self) -> state.Limits:
         return state.Limits(**self.model_dump())
+
+
+AgentOfBudget = Annotated[str, StringConstraints(pattern=r"^([^/]+/)?[a-z0-9_.-]{1,64}$")]
+
+
+class Budgets(_Section):
+    """What tenants may spend; `default` is of those that are not named. `agents` names an agent
+    of every tenant, or `tenant/agent`.
+    """
+
+    default: BudgetRule | None = None
+    tenants: Mapping[str, BudgetRule] = Field(default_factory=dict)
+    agents: Mapping[AgentOfBudget, BudgetRule] = Field(default_factory=dict)
+
+    def of_the_state(self) -> budgets.Budgets:
+        return budgets.Budgets(default=self.default, tenants=self.tenants, agents=self.agents)
 
 
 class Triton(_Section):
@@ -318,12 +338,17 @@ class Settings(BaseSettings):
     tools: Tools = Tools()
     redis: Redis = Redis()
     limits: Limits = Limits()
+    budgets: Budgets = Budgets()
     triton: Triton = Triton()
     providers: Mapping[ProviderName, Provider] = Field(default_factory=known_providers)
     retries: Retries = Retries()
     routing: Routing = Routing()
     cache: Cache = Cache()
     models: Mapping[str, ModelEntry] = Field(default_factory=embedded_catalogue)
+
+    @property
+    def state_limits(self) -> state.Limits:
+        return replace(self.limits.of_the_state(), budgets=self.budgets.of_the_state())
 
     @property
     def models_dir(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from orchestrator.api import limits
 from orchestrator.api.agents import check_policy, check_sampling
 from orchestrator.api.conversation import check_messages
+from orchestrator.api.paid import PaidModels
 from orchestrator.api.streams import closing
 from orchestrator.domain.agents import ModelPolicy, Sampling
 from orchestrator.domain.catalogue import Capability, Catalogue, ModelEntry
@@ -18,6 +19,7 @@ from orchestrator.domain.events import AnswerCached, RouteDecided
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.routing import NEW_TOKENS, Classification, Demand, tokens_of
 from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels, Router
+from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
 from orchestrator.ports.tools import ToolRegistry
 
@@ -49,6 +51,7 @@ class Inference:
         classifier: RequestClassifier,
         embedder: Embedder,
         tools: ToolRegistry,
+        ledger: Ledger,
         live: LiveModels = NOTHING_KNOWN,
     ) -> None:
         self._router = Router(classifier, catalogue, live)
@@ -57,6 +60,7 @@ class Inference:
         self._classifier = classifier
         self._embedder = embedder
         self._tools = tools
+        self._paid = PaidModels(language, ledger)
 
     async def models(self) -> tuple[ModelStatus, ...]:
         entries = tuple(self._catalogue.values())
@@ -86,7 +90,7 @@ class Inference:
         return await self._classifier.classify(texts)
 
     async def generate(
-        self, request: Generate, *, tenant: str = ""
+        self, request: Generate, *, tenant: str
     ) -> AsyncGenerator[ChatChunk | RouteDecided | AnswerCached]:
         """Streams a model's answer; `ChatFinished.usage` has its cost. Closing stops the engine.
 
@@ -97,6 +101,7 @@ class Inference:
 
         Raises:
             Conflict: MALFORMED_TOOL_CALL, the model wrote a call that can't be read.
+            Exhausted: BUDGET, the tenant has spent it, or reserved the rest.
         """
         self._check(request)
         if request.model:
@@ -128,7 +133,7 @@ class Inference:
         entry = self._catalogue[request.model]
         asked = self._chat_request(request, tenant)
         try:
-            async with closing(self._language.chat(asked)) as chunks:
+            async with closing(self._paid.chat(entry, asked)) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, ChatFinished) and chunk.cached is not None:
                         yield chunk.cached

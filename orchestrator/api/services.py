@@ -9,6 +9,7 @@ from orchestrator.api.dead_letters import DeadLetterOffice
 from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +19,4 @@ class Services:
     runs: Runs
     dead_letters: DeadLetterOffice
     inference: Inference
+    usage: UsageReports

@@ -12,6 +12,7 @@ _COMMANDS = {
     "ask": ("ask", "Ask an agent and stream its answer."),
     "runs": ("runs", "List, read, watch, cancel and resume runs."),
     "sessions": ("sessions", "List, read, fork and delete conversations."),
+    "usage": ("usage", "What calls of models took and cost, by day, agent, model; budgets."),
     "dlq": ("dlq", "Runs that were tried in vain: list, show, redrive, purge."),
     "models": ("models", "The catalogue of language models."),
     "agents": ("agents", "Store, list and show agents."),

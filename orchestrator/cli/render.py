@@ -166,7 +166,7 @@ def usage_line(run: runs_pb2.Run) -> str:
 
 
 def money(micros: int) -> str:
-    return f"{micros / 1_000_000:.6f}"
+    return f"{micros // 1_000_000}.{micros % 1_000_000:06d}"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

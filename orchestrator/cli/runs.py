@@ -8,6 +8,7 @@ import click
 
 from orchestrator.cli.answering import how_to_answer
 from orchestrator.cli.ask import outcome, say_waiting
+from orchestrator.cli.calls import what_was_paid
 from orchestrator.cli.connection import address_option, call
 from orchestrator.cli.listing import (
     json_lines_option,
@@ -82,6 +83,8 @@ def get(*, run_id: str, why: bool, as_json: bool, address: str | None) -> None:
         click.echo(f"{run.run_id}  {state_name(run.state)}  {run.agent}  session {run.session_id}")
         if run.steps:
             click.echo(table(_STEP, map(_step, run.steps)))
+        for line in await what_was_paid(client, run):
+            click.echo(line)
         if run.parent_run_id:
             click.echo(f"started by run {run.parent_run_id}")
         for pending in run.pending_calls:

@@ -31,6 +31,8 @@ from orchestrator.rpc.pb.fleet.v1 import (
     runs_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
 )
 
 T = TypeVar("T")
@@ -68,6 +70,7 @@ class FleetClient:
         self._inference: inference_pb2_grpc.InferenceServiceAsyncStub = (
             inference_pb2_grpc.InferenceServiceStub(channel)
         )
+        self._usage: usage_pb2_grpc.UsageServiceAsyncStub = usage_pb2_grpc.UsageServiceStub(channel)
 
     @classmethod
     @asynccontextmanager
@@ -243,6 +246,19 @@ class FleetClient:
             )
         )
         return answer.models
+
+    async def usage(self, request: usage_pb2.GetUsageRequest) -> usage_pb2.GetUsageResponse:
+        return await self._call(
+            self._usage.GetUsage(request, metadata=self._metadata, timeout=_CALL_TIMEOUT_S)
+        )
+
+    async def budgets(self) -> Sequence[usage_pb2.BudgetState]:
+        answer = await self._call(
+            self._usage.ListBudgets(
+                usage_pb2.ListBudgetsRequest(), metadata=self._metadata, timeout=_CALL_TIMEOUT_S
+            )
+        )
+        return answer.budgets
 
     async def put_agent(self, name: str, spec: agents_pb2.AgentSpec) -> agents_pb2.Agent:
         return await self._call(

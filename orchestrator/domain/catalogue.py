@@ -101,8 +101,23 @@ class ModelEntry(Value):
         )
 
     @property
+    def most_micros(self) -> int:
+        """What one call costs at most: a full context, of which the answer is the dearest part."""
+        prompt = max(0, self.context_tokens - self.max_new_tokens)
+        priced = [
+            Usage(prompt_tokens=prompt, completion_tokens=self.max_new_tokens),
+            Usage(prompt_tokens=self.context_tokens),
+        ]
+        return max(map(self.cost_micros, priced))
+
+    @property
     def cached_read_price(self) -> int:
         return self.input_price if self.cached_input_price is None else self.cached_input_price
 
 
 Catalogue = Mapping[str, ModelEntry]
+
+
+def dearest_call_micros(catalogue: Catalogue) -> int:
+    """Returns what one call costs at most, whichever of the models it is."""
+    return max((entry.most_micros for entry in catalogue.values()), default=0)

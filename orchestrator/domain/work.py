@@ -52,7 +52,8 @@ class Claim(Value):
     """A lease with the run as it was when claimed; `version` guards the commit.
 
     `history` holds the session's newest messages, as many as were asked for. With
-    `cancel_requested` the run is to end now. `now_ms` is the store's time of the claim,
+    `cancel_requested` the run is to end now; so it is with `over_budget`, which says whose
+    budget is spent. `now_ms` is the store's time of the claim,
     `waited_ms` how long the item was ready before it.
     """
 
@@ -61,6 +62,7 @@ class Claim(Value):
     version: int
     history: tuple[Message, ...] = ()
     cancel_requested: bool = False
+    over_budget: str = ""
     now_ms: int = 0
     waited_ms: int = 0
 

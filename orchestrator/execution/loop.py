@@ -68,8 +68,12 @@ class ClaimLoop:
         handler: Handler,
         settings: LoopSettings,
         metrics: ExecutionMetrics,
+        *,
+        reserve_micros: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`reserve_micros` says what an item may cost, at most."""
         self._kind = kind
+        self._reserve_micros = reserve_micros
         self._runs = runs
         self._handler = handler
         self._settings = settings
@@ -143,6 +147,7 @@ class ClaimLoop:
                 limit=free,
                 lease_ms=self._settings.lease_ms,
                 history=self._settings.history,
+                reserve_micros=self._reserve_micros(),
             )
         finally:
             self._claiming = False
@@ -187,6 +192,8 @@ class ClaimLoop:
         claim = job.claim
         if claim.cancel_requested or self._listener.concerns(job):
             return CancelRequested()
+        if claim.over_budget:
+            return Failed(RunError(reason="BUDGET", message=claim.over_budget))
         if time.monotonic() >= job.lease_until:  # we were stopped, or the claim took too long
             return HandBack()
         remaining_s = max(0.0, claim.left_ms(int(self._settings.run_timeout_s * 1000)) / 1000)

@@ -9,12 +9,14 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from orchestrator.domain.agents import Agent, AgentSpec
+from orchestrator.domain.budgets import Budgets
 from orchestrator.domain.events import Payload, RunEvent
 from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import Message
 from orchestrator.domain.runs import Run, StepRecord
 from orchestrator.domain.sessions import Session
 from orchestrator.domain.work import Claim, DeadLetter, Lease, WorkKind
+from orchestrator.ports.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -33,7 +35,8 @@ class Limits:
 
     `weights` are the shares of tenants in the fair queue; a tenant it does not
     name has 1. A run lives `run_ttl_s` after its end, a session `session_ttl_s`
-    after its last run, a request id `request_ttl_s` after its first use.
+    after its last run, a request id `request_ttl_s` after its first use. What calls
+    of models took is kept for `usage_days`. `budgets` are divided evenly among shards.
     """
 
     max_attempts: int = 5
@@ -46,6 +49,8 @@ class Limits:
     run_ttl_s: int = 7 * 86_400
     session_ttl_s: int = 30 * 86_400
     weights: Mapping[str, float] = field(default_factory=dict)
+    usage_days: int = 400
+    budgets: Budgets = Budgets()
 
     def __post_init__(self) -> None:
         if self.request_ttl_s > min(self.run_ttl_s, self.session_ttl_s):
@@ -185,7 +190,14 @@ class RunStore(ABC):
 
     @abstractmethod
     async def claim(
-        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int, history: int = 0
+        self,
+        kind: WorkKind,
+        *,
+        worker: str,
+        limit: int,
+        lease_ms: int,
+        history: int = 0,
+        reserve_micros: int = 0,
     ) -> tuple[Claim, ...]:
         """Leases up to `limit` items, fairly among tenants; empty when there is no work.
 
@@ -193,6 +205,11 @@ class RunStore(ABC):
         a claim of a step that was claimed before appends STEP_RESTARTED. Each claim
         brings the session's newest `history` messages. An item whose run's cancel was
         asked, or whose parent run has ended, comes with `cancel_requested`.
+
+        An inference reserves `reserve_micros`, what it may cost, of the budgets that bind
+        it, until its lease ends: where those leave as much, or where something is left and
+        nothing is reserved. Where only reservations are in the way, it waits for them, and
+        that is no attempt. With a budget that is spent it comes with `over_budget`.
         """
 
     @abstractmethod
@@ -354,3 +371,4 @@ class State:
     runs: RunStore
     feed: EventFeed
     dead_letters: DeadLetters
+    ledger: Ledger

@@ -31,13 +31,16 @@ from orchestrator.rpc.pb.fleet.v1 import (
     runs_pb2_grpc,
     sessions_pb2,
     sessions_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
 )
 from orchestrator.rpc.runs import RunServicer
 from orchestrator.rpc.sessions import SessionServicer
+from orchestrator.rpc.usage import UsageServicer
 
 SERVICES = tuple(
     service.full_name
-    for file in (agents_pb2, sessions_pb2, runs_pb2, dead_letters_pb2, inference_pb2)
+    for file in (agents_pb2, sessions_pb2, runs_pb2, dead_letters_pb2, inference_pb2, usage_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 _CLOSE_S = 0.5
@@ -155,6 +158,7 @@ class ApiServer:
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(
             InferenceServicer(services.inference), server
         )
+        usage_pb2_grpc.add_UsageServiceServicer_to_server(UsageServicer(services.usage), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._settings.reflection:
             names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name)

@@ -20,6 +20,7 @@ from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.ports.state import State
 from orchestrator.ports.tools import ToolRegistry
@@ -51,7 +52,9 @@ async def serve(
             classifier=ScriptedClassifier(),
             embedder=ScriptedEmbedder(),
             tools=tools,
+            ledger=state.ledger,
         ),
+        usage=UsageReports(state.ledger),
     )
     server = ApiServer(services, ApiKeyAuthenticator(keys), ServerSettings(), CollectorRegistry())
     await server.start()

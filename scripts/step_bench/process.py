@@ -31,6 +31,7 @@ from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 from orchestrator.domain.work import WorkKind
 from orchestrator.execution.agents import AgentBook
 from orchestrator.execution.loop import ClaimLoop, Handler, LoopSettings
@@ -118,7 +119,9 @@ async def _serving(state: State) -> AsyncIterator[str]:
             classifier=classifier,
             embedder=ScriptedEmbedder(),
             tools=tools,
+            ledger=state.ledger,
         ),
+        usage=UsageReports(state.ledger),
     )
     server = ApiServer(services, OpenAuthenticator(), ServerSettings(), CollectorRegistry())
     await server.start()

@@ -107,3 +107,41 @@ def test_limits_that_can_not_hold_stop_the_start(tmp_path: Path, text: str, said
     file.write_text(text)
     with pytest.raises(SettingsError, match=said):
         load_settings(file)
+
+
+def test_budgets_are_read_for_tenants_and_agents(tmp_path: Path) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text(
+        '[budgets.default]\nlimit_micros = 5\nperiod = "day"\n'
+        '[budgets.tenants.acme]\nlimit_micros = 7\nperiod = "total"\n'
+        '[budgets.agents."acme/writer"]\nlimit_micros = 1\nperiod = "month"\n'
+        "[limits]\nusage_days = 30\n"
+    )
+    limits = load_settings(file).state_limits
+    acme, other = (list(limits.budgets.binding(name, "writer")) for name in ("acme", "other"))
+    assert [(name, rule.limit_micros, rule.period) for name, rule in acme] == [
+        ("", 7, "total"),
+        ("writer", 1, "month"),
+    ]
+    assert [(name, rule.limit_micros) for name, rule in other] == [("", 5)]
+    assert limits.usage_days == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[budgets.tenants.acme]\nlimit_micros = -1\nperiod = 'day'", "limit_micros"),
+        ("[budgets.tenants.acme]\nlimit_micros = 1.5\nperiod = 'day'", "limit_micros"),
+        ("[budgets.tenants.acme]\nlimit_micros = 9007199254740992\nperiod = 'day'", "limit"),
+        ("[budgets.tenants.acme]\nlimit_micros = 1\nperiod = 'week'", "'day', 'month' or 'total'"),
+        ("[budgets.default]\nlimit_micros = 1", "budgets.default.period"),
+        ("[budgets.agents.'no such!']\nlimit_micros = 1\nperiod = 'day'", "budgets.agents"),
+        ("[budgets.tenant.acme]\nlimit_micros = 1\nperiod = 'day'", "no such setting"),
+    ],
+)
+def test_a_wrong_budget_stops_the_start(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "fleet.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match="budgets") as error:
+        load_settings(file)
+    assert said in str(error.value)

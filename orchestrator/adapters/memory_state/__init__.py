@@ -14,6 +14,7 @@ from orchestrator.adapters.memory_state.agents import MemoryAgentStore
 from orchestrator.adapters.memory_state.database import Database
 from orchestrator.adapters.memory_state.dead_letters import MemoryDeadLetters
 from orchestrator.adapters.memory_state.feed import MemoryEventFeed
+from orchestrator.adapters.memory_state.ledger import MemoryLedger
 from orchestrator.adapters.memory_state.runs import MemoryRunStore
 from orchestrator.adapters.memory_state.sessions import MemorySessionStore
 from orchestrator.ports.state import Limits, State
@@ -35,4 +36,5 @@ async def open_memory_state(
         runs=MemoryRunStore(database),
         feed=MemoryEventFeed(database),
         dead_letters=MemoryDeadLetters(database),
+        ledger=MemoryLedger(database),
     )

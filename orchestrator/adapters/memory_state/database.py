@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from orchestrator.adapters.memory_state.books import Books, Sums, no_sums
 from orchestrator.adapters.memory_state.items import Items
 from orchestrator.adapters.memory_state.queue import Entry
 from orchestrator.domain.agents import Agent
@@ -17,7 +18,7 @@ from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import Message
 from orchestrator.domain.runs import Run, StepRecord
 from orchestrator.domain.sessions import Session
-from orchestrator.domain.work import DeadLetter
+from orchestrator.domain.work import DeadLetter, WorkItem, WorkKind
 from orchestrator.ports.state import Limits, Registration
 
 
@@ -36,6 +37,7 @@ class StoredRun:
     committed: set[str] = field(default_factory=set)
     paused_since_ms: int = 0
     expires_ms: int = 0
+    usage: Sums = field(default_factory=no_sums)
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class StoredSession:
     start: int = 0
     waiting: list[Transition] = field(default_factory=list)
     runs: list[str] = field(default_factory=list)
+    usage: Sums = field(default_factory=no_sums)
 
     def view(self) -> Session:
         return Session(
@@ -70,6 +73,16 @@ class StoredSession:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What calls that belong to no run have reserved."""
+
+    tenant: str
+    agent: str
+    micros: int
+    expires_ms: int
+
+
 class Database:
     def __init__(self, *, limits: Limits, now_ms: Callable[[], int]) -> None:
         self.limits = limits
@@ -81,7 +94,10 @@ class Database:
         self.deleted_sessions: set[str] = set()
         self.live: Counter[str] = Counter()
         self.dead_letters: dict[str, deque[DeadLetter]] = {}
-        self.items = Items(limits=limits, now_ms=now_ms)
+        self.books = Books(limits.budgets, limits.usage_days)
+        self.held: dict[str, Held] = {}
+        self.settled: set[str] = set()
+        self.items = Items(limits=limits, now_ms=now_ms, books=self.books)
         self.watchers: dict[str, set[asyncio.Event]] = {}
         self.cancel_listeners: set[asyncio.Queue[str]] = set()
         self._numbers: Iterator[int] = iter(range(1, 1 << 62))
@@ -131,6 +147,7 @@ class Database:
                 tenant=stored.run.tenant,
                 session_id=stored.run.session_id,
                 high=stored.run.priority > 0,
+                agent=_agent_of(item, stored.run),
                 order=next(self._numbers),
             )
             self.items.add(entry, delay_ms=item.delay_ms)
@@ -155,9 +172,19 @@ class Database:
         for listener in self.cancel_listeners:
             listener.put_nowait(run_id)
 
+    def give_back(self, token: str) -> None:
+        """Ends a reservation; who waited for it may go on."""
+        held = self.held.pop(token, None)
+        if held is not None:
+            self.books.hold(held.tenant, held.agent, -held.micros)
+            self.items.look_again(held.tenant)
+
     def expire(self) -> None:
         """Drops what has outlived its time to live."""
         now = self.now_ms()
+        self.books.expire(now)
+        for token in [token for token, held in self.held.items() if held.expires_ms <= now]:
+            self.give_back(token)
         for run_id in [r for r, s in self.runs.items() if 0 < s.expires_ms <= now]:
             session = self.sessions.get(self.runs.pop(run_id).run.session_id)
             if session is not None:
@@ -168,3 +195,7 @@ class Database:
                 del self.sessions[key]
         for request in [r for r, (until, _) in self.requests.items() if until <= now]:
             del self.requests[request]
+
+
+def _agent_of(item: WorkItem, run: Run) -> str:
+    return run.agent.partition("@")[0] if item.kind is WorkKind.REASON else ""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from orchestrator.adapters.memory_state.database import Database, StoredRun
 from orchestrator.adapters.memory_state.queue import Entry
 from orchestrator.adapters.memory_state.writing import Cause, Writer
+from orchestrator.domain.budgets import over_budget
 from orchestrator.domain.errors import StaleLease, VersionConflict
 from orchestrator.domain.events import Payload, StateChanged, StepRestarted
 from orchestrator.domain.machine import Failed, Transition, advance
@@ -23,12 +24,25 @@ class Execution(RunStore):
         self._writer = Writer(database)
 
     async def claim(
-        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int, history: int = 0
+        self,
+        kind: WorkKind,
+        *,
+        worker: str,
+        limit: int,
+        lease_ms: int,
+        history: int = 0,
+        reserve_micros: int = 0,
     ) -> tuple[Claim, ...]:
         claims: list[Claim] = []
         now = self._db.now_ms()
         while len(claims) < limit:
-            entry = self._db.items.lease(kind, worker=worker, now_ms=now, expires_ms=now + lease_ms)
+            entry = self._db.items.lease(
+                kind,
+                worker=worker,
+                now_ms=now,
+                expires_ms=now + lease_ms,
+                reserve_micros=reserve_micros,
+            )
             if entry is None:
                 break
             claims.append(self._begin(entry, now, history))
@@ -59,9 +73,15 @@ class Execution(RunStore):
             version=stored.version,
             history=tuple(messages[-history:]) if history else (),
             cancel_requested=self._db.cancel_asked(entry),
+            over_budget=self._over_budget(entry),
             now_ms=now,
             waited_ms=now - entry.ready_ms,
         )
+
+    def _over_budget(self, entry: Entry) -> str:
+        if entry.over_budget is None:
+            return ""
+        return over_budget(self._db.limits.budgets, entry.tenant, entry.over_budget)
 
     def _tell(self, stored: StoredRun, entry: Entry, payload: Payload) -> None:
         self._db.append(stored, (payload,), step=entry.item.step, attempt=entry.attempt)

@@ -7,14 +7,19 @@ import contextlib
 import secrets
 from collections.abc import Callable
 
+from orchestrator.adapters.memory_state.books import Books
 from orchestrator.adapters.memory_state.queue import Entry, FairQueue
 from orchestrator.domain.work import WorkKind
 from orchestrator.ports.state import Limits, TenantLoad
 
+BARRED_MS, BARRED_MOST_MS = 100, 3200
+"""How long an item waits that its agent's budget puts off, at first and at most."""
+
 
 class Items:
-    def __init__(self, *, limits: Limits, now_ms: Callable[[], int]) -> None:
+    def __init__(self, *, limits: Limits, now_ms: Callable[[], int], books: Books) -> None:
         self._now_ms = now_ms
+        self._books = books
         self._queues = {
             kind: FairQueue(kind=kind, running_limit=limits.running_items, weights=limits.weights)
             for kind in WorkKind
@@ -50,23 +55,60 @@ class Items:
             entry.attempt = 0
         self.add(entry, delay_ms=0)
 
-    def lease(self, kind: WorkKind, *, worker: str, now_ms: int, expires_ms: int) -> Entry | None:
+    def lease(
+        self, kind: WorkKind, *, worker: str, now_ms: int, expires_ms: int, reserve_micros: int
+    ) -> Entry | None:
         self.promote(now_ms)
-        entry = self._queues[kind].pop()
+        entry = self._next(kind, now_ms, reserve_micros)
         if entry is None:
             self._work[kind].clear()
             return None
+        self._queues[kind].take(entry)
         entry.attempt += 1
+        entry.barred = 0
         entry.nonce = secrets.token_hex(12)
         entry.worker = worker
         entry.expires_ms = expires_ms
         self._leased[entry.item.key] = entry
         return entry
 
+    def _next(self, kind: WorkKind, now_ms: int, reserve_micros: int) -> Entry | None:
+        """The next item that no budget bars, with what it reserves of them."""
+        queue, books = self._queues[kind], self._books
+        while entry := queue.peek():
+            entry.over_budget = None
+            tenant, agent = entry.tenant, entry.agent
+            if kind is not WorkKind.REASON or not books.is_bound(tenant, agent):
+                return entry
+            barred = books.verdict(now_ms, tenant, agent, reserve_micros)
+            if barred is None:
+                entry.held = reserve_micros
+                books.hold(tenant, agent, reserve_micros)
+                return entry
+            if barred.is_spent:
+                entry.over_budget = barred.whose
+                return entry
+            if barred.whose:
+                delay_ms = min(BARRED_MS * 2**entry.barred, BARRED_MOST_MS)
+                entry.barred += 1
+                queue.drop(entry)
+                self.add(entry, delay_ms=delay_ms)
+            else:
+                queue.bar(tenant)
+        return None
+
+    def look_again(self, tenant: str) -> None:
+        """A reservation of the tenant has ended."""
+        self._queues[WorkKind.REASON].unbar(tenant)
+        self._work[WorkKind.REASON].set()
+
     def end_lease(self, entry: Entry, charge: int | None) -> None:
         """`charge` None leaves what the claim charged."""
         del self._leased[entry.item.key]
         entry.nonce = entry.worker = ""
+        if entry.held:
+            self._books.hold(entry.tenant, entry.agent, -entry.held)
+            entry.held = 0
         self._queues[entry.item.kind].release(entry, charge)
         self._work[entry.item.kind].set()
 

@@ -26,12 +26,15 @@ class Entry:
 
     `ready_ms` is when it became ready, or will. `extra` is what its claim charged,
     still to be settled, `given_back` the nonce of the lease that was, for a repetition.
+    `held` is what it reserved of budgets, `over_budget` whose budget was spent when it was
+    leased, `barred` how often in a row a budget put it off.
     """
 
     item: WorkItem
     tenant: str
     session_id: str
     high: bool
+    agent: str = ""
     order: int = 0
     attempt: int = 0
     ready_ms: int = 0
@@ -41,6 +44,9 @@ class Entry:
     expires_ms: int = 0
     given_back: str = ""
     extra: float = 0.0
+    held: int = 0
+    over_budget: str | None = None
+    barred: int = 0
 
     @property
     def leased(self) -> bool:
@@ -60,6 +66,7 @@ class FairQueue:
     _running: Counter[str] = field(default_factory=Counter)
     _turns: Counter[str] = field(default_factory=Counter)
     _served: Counter[str] = field(default_factory=Counter)
+    _barred: set[str] = field(default_factory=set)
     _floor: float = 0.0
 
     def __len__(self) -> int:
@@ -89,18 +96,29 @@ class FairQueue:
         insort(queue, entry, key=lambda e: e.order)
         self._settle(entry.tenant)
 
-    def pop(self) -> Entry | None:
-        """Takes the next item of the tenant that was served least; it is running then."""
+    def peek(self) -> Entry | None:
+        """Returns the next item of the tenant that was served least."""
         if not self._ready:
             return None
-        tenant = min(self._ready, key=self._place)
-        entry = self._pick(tenant)
+        return self._pick(min(self._ready, key=self._place))
+
+    def take(self, entry: Entry) -> None:
+        """Takes an item that `peek` returned; it is running then."""
+        tenant = entry.tenant
         self._queued[tenant].remove(entry)
         entry.extra = HOLD[self.kind] / self._weight(tenant)
         self._counters[tenant] = self._counters.get(tenant, 0.0) + entry.extra
         self._running[tenant] += 1
         self._settle(tenant)
-        return entry
+
+    def bar(self, tenant: str) -> None:
+        """Leaves a tenant's items alone until one of them ends, or `unbar`."""
+        self._barred.add(tenant)
+        self._settle(tenant)
+
+    def unbar(self, tenant: str) -> None:
+        self._barred.discard(tenant)
+        self._settle(tenant)
 
     def release(self, entry: Entry, charge: int | None) -> None:
         """Ends an item's running; `charge` None leaves what its claim charged."""
@@ -109,6 +127,7 @@ class FairQueue:
             due = max(charge, 1) / self._weight(entry.tenant) - entry.extra
             self._counters[entry.tenant] = self._counters.get(entry.tenant, 0.0) + due
         self._running[entry.tenant] -= 1
+        self._barred.discard(entry.tenant)
         self._settle(entry.tenant)
 
     def drop(self, entry: Entry) -> None:
@@ -131,8 +150,11 @@ class FairQueue:
         self._counters[tenant] = max(self._counters.get(tenant, 0.0), least)
 
     def _settle(self, tenant: str) -> None:
-        """A tenant is ready while it has items queued and may run more."""
-        if self._queued.get(tenant) and self._running[tenant] < self.running_limit:
+        """A tenant is ready while it has items queued, may run more, and has the budget."""
+        if not self._queued.get(tenant):
+            self._barred.discard(tenant)
+        may_run = self._running[tenant] < self.running_limit and tenant not in self._barred
+        if self._queued.get(tenant) and may_run:
             self._ready.add(tenant)
             return
         if tenant in self._ready:

@@ -32,6 +32,8 @@ class Writer:
         stored.run = transition.run.model_copy(update=self._times(stored, transition, now))
         stored.version += 1
         session.updated_ms = now
+        agent = transition.run.agent.partition("@")[0]
+        self._db.books.add(now, before.tenant, agent, transition.calls, stored.usage, session.usage)
         session.messages.extend(transition.messages)
         session.agent = transition.session_agent or session.agent
         if transition.record:

@@ -11,6 +11,7 @@ from orchestrator.adapters.redis_state.connection import Client
 from orchestrator.adapters.redis_state.database import Database
 from orchestrator.adapters.redis_state.dead_letters import RedisDeadLetters
 from orchestrator.adapters.redis_state.feed import RedisEventFeed
+from orchestrator.adapters.redis_state.ledger import RedisLedger
 from orchestrator.adapters.redis_state.runs import RedisRunStore
 from orchestrator.adapters.redis_state.sessions import RedisSessionStore
 from orchestrator.adapters.redis_state.signals import Signals
@@ -43,6 +44,7 @@ async def open_redis_state(
             runs=RedisRunStore(database, signals, unique),
             feed=feed,
             dead_letters=RedisDeadLetters(database),
+            ledger=RedisLedger(database),
         )
     finally:
         await feed.close()

@@ -135,33 +135,47 @@ class Changes:
         lease: Lease | None = None,
         more_keys: Sequence[str] = (),
     ) -> Reply:
-        run, limits = moved.run, self._db.limits
-        shard = _shard(run)
-        names = keys.changing(shard, check_tenant(run.tenant), run.session_id, run.run_id)
+        dead = self._dead_letter(moved.run, step, lease) if moved.dead_letter else None
+        after = transition_args(moved, step=step, attempt=lease.attempt if lease else 0, dead=dead)
+        while True:
+            reply = await self._db.call(
+                script, *self._changing(moved.run, specific, after, more_keys, dead)
+            )
+            if reply != "DAY":
+                return reply
+            await self._db.now_ms()
+
+    def _changing(
+        self,
+        run: Run,
+        specific: list[Arg],
+        after: list[Arg],
+        more_keys: Sequence[str],
+        dead: DeadLetter | None,
+    ) -> tuple[list[str], list[Arg]]:
+        """Returns the keys and arguments of a script that needs `_run`."""
+        limits, shard, days = self._db.limits, _shard(run), self._db.clock.days()
+        tenant = check_tenant(run.tenant)
+        names = keys.changing(shard, tenant, run.session_id, run.run_id, days)
         names += more_keys
-        dead = self._dead_letter(run, step, lease) if moved.dead_letter else None
         if dead is not None:
             names += keys.dead(shard)
-        return await self._db.call(
-            script,
-            names,
-            [
-                *self._db.queue_args,
-                shard,
-                run.tenant,
-                run.session_id,
-                run.run_id,
-                keys.channel(shard, run.run_id),
-                limits.events,
-                limits.run_ttl_s * 1000,
-                limits.session_ttl_s * 1000,
-                limits.dead_letters,
-                *specific,
-                *transition_args(
-                    moved, step=step, attempt=lease.attempt if lease else 0, dead=dead
-                ),
-            ],
-        )
+        return names, [
+            *self._db.queue_args,
+            shard,
+            run.tenant,
+            run.session_id,
+            run.run_id,
+            keys.channel(shard, run.run_id),
+            limits.events,
+            limits.run_ttl_s * 1000,
+            limits.session_ttl_s * 1000,
+            limits.dead_letters,
+            *days,
+            limits.usage_days,
+            *specific,
+            *after,
+        ]
 
     def _dead_letter(self, run: Run, step: int, lease: Lease | None) -> DeadLetter:
         """The entry but for the worker and the time, which the script knows."""

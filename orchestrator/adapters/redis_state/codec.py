@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from orchestrator.domain.errors import Internal
 from orchestrator.domain.events import PAYLOAD, Payload, RunEvent
 from orchestrator.domain.machine import Transition
 from orchestrator.domain.messages import Message
-from orchestrator.domain.runs import Run
+from orchestrator.domain.runs import ModelCall, Run, usage_of
 from orchestrator.domain.sessions import Session
-from orchestrator.domain.work import DeadLetter, Lease, WorkItem
+from orchestrator.domain.usage import totals_of
+from orchestrator.domain.work import DeadLetter, Lease, WorkItem, WorkKind
 
 RUN_FIELDS = ("tenant", "doc", "state", "version", "created", "updated", "finished", "paused")
 SESSION_FIELDS = ("tenant", "agent", "doc", "active", "created", "updated")
 Arg = str | int
+
+MOST = 2**53 - 1
+"""The largest number of one call that is taken; Redis adds them up to 2^63."""
 
 
 def check_tenant(tenant: str) -> str:
@@ -109,10 +114,31 @@ def transition_args(
         *moved.drop,
         len(moved.enqueue),
     ]
-    priority = 0 if run.priority > 0 else 1
+    priority, agent = 0 if run.priority > 0 else 1, agent_name(run)
     for item in moved.enqueue:
         payload = f"{run.session_id} {item.model_dump_json(exclude_defaults=True)}"
-        args += [item.key, item.kind.value, priority, item.delay_ms, payload]
+        owner = agent if item.kind is WorkKind.REASON else ""
+        args += [item.key, item.kind.value, priority, item.delay_ms, owner, payload]
+    sums = call_args(moved.calls)
+    return [*args, agent, usage_of(moved.calls).cost_micros, len(sums) // 7, *sums]
+
+
+def agent_name(run: Run) -> str:
+    return run.agent.partition("@")[0]
+
+
+def call_args(calls: Sequence[ModelCall]) -> list[Arg]:
+    """Sums by model as `_ledger.lua` reads them, seven for each.
+
+    Raises:
+        Internal: a number that can't be counted.
+    """
+    args: list[Arg] = []
+    for model, sums in totals_of(calls).items():
+        numbers = astuple(sums)
+        if not all(0 <= number <= MOST for number in numbers):
+            raise Internal(f"calls of {model} took {numbers}: each has to be 0 to {MOST}")
+        args += [model, *numbers]
     return args
 
 

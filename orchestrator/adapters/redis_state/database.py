@@ -7,12 +7,14 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from orchestrator.adapters.redis_state import keys
 from orchestrator.adapters.redis_state.connection import Client, Command, Refusal, Reply
 from orchestrator.adapters.redis_state.scripts import every_script, script
+from orchestrator.domain.budgets import BudgetRule, Budgets, day_of
 from orchestrator.domain.errors import FailedPrecondition, Internal, Unavailable
 from orchestrator.ports.state import Limits
 
@@ -24,6 +26,24 @@ OLDEST_SERVER = (7, 0)
 _PASSING = ("LOADING", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "READONLY", "TRYAGAIN")
 _TAKES_NO_WRITES = ("OOM", "MISCONF", "NOREPLICAS")
 _CREDENTIALS = ("NOAUTH", "WRONGPASS", "NOPERM")
+_HALF_A_DAY_MS = 43_200_000
+
+
+@dataclass(slots=True)
+class ServerClock:
+    """How far the server's clock is ahead of ours."""
+
+    ahead_ms: int = 0
+
+    def learn(self, server_ms: int) -> None:
+        self.ahead_ms = server_ms - time.time_ns() // 1_000_000
+
+    def days(self) -> tuple[str, str]:
+        """Two days next to each other, of which one is the server's today: a script needs the
+        names of its keys before it knows the time. They are right up to half a day of error.
+        """
+        now_ms = time.time_ns() // 1_000_000 + self.ahead_ms
+        return day_of(now_ms - _HALF_A_DAY_MS), day_of(now_ms + _HALF_A_DAY_MS)
 
 
 @dataclass(frozen=True)
@@ -34,6 +54,17 @@ class Database:
     url: str
     shards: int
     limits: Limits
+    clock: ServerClock = field(default_factory=ServerClock)
+
+    @cached_property
+    def budget_args(self) -> tuple[str, ...]:
+        """The rules of each shard, as `_budget.lua` reads them; empty: there are none."""
+        budgets = self.limits.budgets
+        shards = range(self.shards) if budgets else ()
+        return tuple(_rules(budgets.parts(shard, self.shards)) for shard in shards)
+
+    def budgets_of(self, shard: int) -> str:
+        return self.budget_args[shard] if self.budget_args else ""
 
     @cached_property
     def queue_args(self) -> tuple[int, str]:
@@ -86,7 +117,9 @@ class Database:
 
     async def now_ms(self) -> int:
         ((seconds, micros),) = await self.ask([("TIME",)])
-        return int(seconds) * 1000 + int(micros) // 1000
+        now_ms = int(seconds) * 1000 + int(micros) // 1000
+        self.clock.learn(now_ms)
+        return now_ms
 
     async def put_if_new(self, key: str, value: str, *, ttl_s: int | None = None) -> str | None:
         """Returns the value that was there before, which stays."""
@@ -109,12 +142,27 @@ class Database:
         version = lines["redis_version"]
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_SERVER:
             raise FailedPrecondition(f"the Redis server is {version}; it must be 7.0 or newer")
+        await self.now_ms()
         before = await self.put_if_new(keys.LAYOUT, str(self.shards))
         if before not in (None, str(self.shards)):
             raise FailedPrecondition(
                 f"this Redis holds a state of {before} shards, but redis.shards is {self.shards}: "
                 f"set it to {before}, or begin with an empty Redis"
             )
+
+
+def _rules(budgets: Budgets) -> str:
+    rules: dict[str, Any] = {
+        "t": {name: _rule(rule) for name, rule in budgets.tenants.items()},
+        "a": {name: _rule(rule) for name, rule in budgets.agents.items()},
+    }
+    if budgets.default is not None:
+        rules["d"] = _rule(budgets.default)
+    return json.dumps(rules)
+
+
+def _rule(rule: BudgetRule) -> tuple[int, str]:
+    return rule.limit_micros, rule.period.value
 
 
 def _translated(refusal: Refusal) -> Exception:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakValueDictionary
 
 from orchestrator.adapters.redis_state import keys
@@ -22,6 +23,7 @@ from orchestrator.adapters.redis_state.database import Call, Database
 from orchestrator.adapters.redis_state.expiry import drop_expired
 from orchestrator.adapters.redis_state.signals import Signals
 from orchestrator.domain import ids
+from orchestrator.domain.budgets import MOST_MICROS, over_budget
 from orchestrator.domain.errors import StaleLease, VersionConflict
 from orchestrator.domain.events import Payload, StateChanged, StepRestarted
 from orchestrator.domain.machine import Failed, Transition, advance
@@ -30,6 +32,7 @@ from orchestrator.domain.work import Claim, Lease, WorkKind
 from orchestrator.ports.state import LeaseState, RunStore
 
 UNSURE_KEPT = 1024
+_OVER = 7  # of what CLAIM returns
 _RUNNING = payload_json(StateChanged(state=RunState.RUNNING))
 _RESTARTED = payload_json(StepRestarted(reason="the last try ended without a result"))
 
@@ -48,13 +51,22 @@ class Execution(RunStore):
         self._emitting: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def claim(
-        self, kind: WorkKind, *, worker: str, limit: int, lease_ms: int, history: int = 0
+        self,
+        kind: WorkKind,
+        *,
+        worker: str,
+        limit: int,
+        lease_ms: int,
+        history: int = 0,
+        reserve_micros: int = 0,
     ) -> tuple[Claim, ...]:
         self._signals.looking(kind)
         entries: list[Reply] = []
         for shard in await self._shards(kind):
-            if len(entries) < limit:
-                entries += await self._lease(shard, kind, worker, limit - len(entries), lease_ms)
+            left = limit - len(entries)
+            if left:
+                about = [kind.value, left, lease_ms, f"{operation_id()}-", worker]
+                entries += await self._lease(shard, [*about, min(reserve_micros, MOST_MICROS)])
         return await self._begin(entries, history)
 
     async def _shards(self, kind: WorkKind) -> list[int]:
@@ -76,14 +88,11 @@ class Execution(RunStore):
         )
         return [s for i, s in enumerate(shards) if replies[2 * i] or replies[2 * i + 1]]
 
-    async def _lease(
-        self, shard: int, kind: WorkKind, worker: str, limit: int, lease_ms: int
-    ) -> Reply:
-        operation = operation_id()
+    async def _lease(self, shard: int, about: Sequence[str | int]) -> Reply:
         return await self._db.call(
             "claim",
-            [*keys.queue(shard), keys.operation(shard, operation)],
-            [*self._db.queue_args, shard, kind.value, limit, lease_ms, f"{operation}-", worker],
+            [*keys.queue(shard), keys.operation(shard, operation_id()), keys.spend(shard)],
+            [*self._db.queue_args, shard, *about, self._db.budgets_of(shard)],
         )
 
     async def _begin(self, entries: list[Reply], history: int) -> tuple[Claim, ...]:
@@ -102,11 +111,19 @@ class Execution(RunStore):
                     version=int(fields[3]),
                     history=messages_from(messages),
                     cancel_requested=bool(cancelled),
+                    over_budget=self._over_budget(lease.tenant, entry),
                     now_ms=int(entry[5]),
                     waited_ms=int(entry[6]),
                 )
             )
         return tuple(claims)
+
+    def _over_budget(self, tenant: str, entry: Sequence[Any]) -> str:
+        """What CLAIM says of a budget that is spent, if it does."""
+        if len(entry) <= _OVER:
+            return ""
+        whose, readable = entry[_OVER]
+        return over_budget(self._db.limits.budgets, tenant, whose, readable=bool(readable))
 
     def _beginning(self, lease: Lease, history: int) -> Call:
         shard, item = _shard(lease), lease.item
@@ -242,7 +259,7 @@ class Execution(RunStore):
             [
                 (
                     "reap",
-                    [*keys.queue(shard), keys.tenants(shard)],
+                    [*keys.queue(shard), *keys.held(shard), keys.tenants(shard)],
                     [
                         *self._db.queue_args,
                         shard,

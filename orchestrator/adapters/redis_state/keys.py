@@ -69,6 +69,25 @@ def dead(shard: int) -> tuple[str, str, str]:
     return f"{prefix}dead", f"{prefix}dead:tenants", f"{prefix}dead:age"
 
 
+def spend(shard: int) -> str:
+    """What each tenant and agent has spent in the periods of budgets."""
+    return f"{shard_prefix(shard)}spend"
+
+
+def usage(shard: int, tenant: str, day: str) -> str:
+    return f"{shard_prefix(shard)}usage:{tenant}:{day}"
+
+
+def held(shard: int) -> tuple[str, str]:
+    """Reservations that belong to no item, by token and by expiry."""
+    prefix = shard_prefix(shard)
+    return f"{prefix}held", f"{prefix}held:expiry"
+
+
+def counters(shard: int) -> str:
+    return f"{shard_prefix(shard)}counters"
+
+
 def operation(shard: int, identifier: str) -> str:
     return f"{shard_prefix(shard)}op:{identifier}"
 
@@ -122,8 +141,10 @@ def channel(shard: int, run_id: str) -> str:
     return f"{shard_prefix(shard)}watch:{run_id}"
 
 
-def changing(shard: int, tenant: str, session_id: str, run_id: str) -> list[str]:
-    """KEYS[1..18] of the scripts that need `_run`."""
+def changing(
+    shard: int, tenant: str, session_id: str, run_id: str, days: tuple[str, str]
+) -> list[str]:
+    """KEYS[1..21] of the scripts that need `_run`."""
     prefix = shard_prefix(shard)
     return [
         *queue(shard),
@@ -134,4 +155,6 @@ def changing(shard: int, tenant: str, session_id: str, run_id: str) -> list[str]
         f"{prefix}expiring",
         f"{prefix}timeouts",
         f"{prefix}children",
+        spend(shard),
+        *(usage(shard, tenant, day) for day in days),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,6 +13,7 @@ from orchestrator.api.runs import RunDetails
 from orchestrator.api.watching import Watched
 from orchestrator.domain import events
 from orchestrator.domain.agents import Agent, AgentSpec, Budget, ModelPolicy
+from orchestrator.domain.budgets import BudgetState
 from orchestrator.domain.chat import ChatChunk, ChatFinished, TextChunk, ToolCallChunk
 from orchestrator.domain.interrupts import InterruptKind
 from orchestrator.domain.messages import Message, ToolCall
@@ -27,6 +29,7 @@ from orchestrator.domain.runs import (
 )
 from orchestrator.domain.sessions import Session
 from orchestrator.domain.snapshot import Snapshot
+from orchestrator.domain.usage import UsageRow
 from orchestrator.domain.work import DeadLetter
 from orchestrator.rpc.pb.fleet.v1 import (
     agents_pb2,
@@ -34,6 +37,7 @@ from orchestrator.rpc.pb.fleet.v1 import (
     inference_pb2,
     runs_pb2,
     sessions_pb2,
+    usage_pb2,
 )
 
 
@@ -334,6 +338,28 @@ def chunk_message(
                     finish_reason=chunk.reason.value, usage=usage_message(chunk.usage)
                 )
             )
+
+
+_MOST = 2**64 - 1  # of a uint64
+
+
+def usage_row_message(row: UsageRow) -> usage_pb2.UsageRow:
+    return usage_pb2.UsageRow(
+        day=row.day,
+        agent=row.agent,
+        model=row.model,
+        **{name: min(number, _MOST) for name, number in asdict(row.totals).items()},
+    )
+
+
+def budget_state_message(budget: BudgetState) -> usage_pb2.BudgetState:
+    return usage_pb2.BudgetState(
+        agent=budget.agent,
+        period=budget.rule.period.value,
+        limit_micros=budget.rule.limit_micros,
+        spent_micros=min(budget.spent_micros, _MOST),
+        reserved_micros=max(0, budget.reserved_micros),
+    )
 
 
 def dead_letter_message(entry: DeadLetter) -> dead_letters_pb2.DeadLetter:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from orchestrator.api.inference import Generate
 from orchestrator.api.runs import StartRun
+from orchestrator.api.usage import GroupBy, UsageQuery
 from orchestrator.domain.agents import (
     AgentSpec,
     Budget,
@@ -25,7 +26,13 @@ from orchestrator.domain.errors import InvalidInput
 from orchestrator.domain.interrupts import Answer, Answered, Approved, Denied
 from orchestrator.domain.messages import Message, Role, ToolCall
 from orchestrator.domain.runs import BusyPolicy
-from orchestrator.rpc.pb.fleet.v1 import agents_pb2, inference_pb2, runs_pb2, sessions_pb2
+from orchestrator.rpc.pb.fleet.v1 import (
+    agents_pb2,
+    inference_pb2,
+    runs_pb2,
+    sessions_pb2,
+    usage_pb2,
+)
 
 EnumT = TypeVar("EnumT", bound=StrEnum)
 
@@ -149,6 +156,22 @@ def generate(request: inference_pb2.GenerateRequest) -> Generate:
         tools=tuple(request.tools),
         sampling=sampling(request.sampling, "sampling"),
         policy=model_policy(request.policy, "policy"),
+    )
+
+
+def usage_query(request: usage_pb2.GetUsageRequest) -> UsageQuery:
+    numbers = dict(usage_pb2.GetUsageRequest.GroupBy.items())
+    return UsageQuery(
+        first_day=request.first_day,
+        last_day=request.last_day,
+        agent=request.agent,
+        model=request.model,
+        group_by=tuple(
+            _enum(value, numbers, "GROUP_BY", GroupBy, f"group_by[{i}]")
+            for i, value in enumerate(request.group_by)
+        ),
+        session_id=request.session_id,
+        run_id=request.run_id,
     )
 
 

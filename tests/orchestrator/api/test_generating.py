@@ -1,8 +1,18 @@
 from __future__ import annotations
 
+import pytest
+
+from orchestrator.adapters.memory_state import open_memory_state
+from orchestrator.adapters.scripted_models import ScriptedLanguageModel
 from orchestrator.api.inference import Generate, Inference
-from orchestrator.domain.chat import TextChunk
+from orchestrator.domain.budgets import BudgetRule, Budgets, Period
+from orchestrator.domain.chat import ChatFinished, TextChunk
+from orchestrator.domain.errors import Exhausted, Unavailable
 from orchestrator.domain.messages import Message, Role
+from orchestrator.domain.usage import Totals
+from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.models import LanguageModel
+from orchestrator.ports.state import Limits
 from orchestrator.ports.tools import ToolRegistry
 from tests.orchestrator.rpc.given import (
     CATALOGUE,
@@ -12,19 +22,85 @@ from tests.orchestrator.rpc.given import (
     ScriptedLanguage,
 )
 
+QUESTION = Generate("llm_small", "", (Message(role=Role.USER, content="hi"),))
 
-async def test_a_generation_that_is_left_between_two_chunks_stops_the_engine_at_once() -> None:
-    language = ScriptedLanguage()
-    inference = Inference(
+
+def inference(language: LanguageModel, ledger: Ledger) -> Inference:
+    return Inference(
         catalogue=CATALOGUE,
         language=language,
         classifier=HardWhenLong(),
         embedder=LengthEmbedder(),
         tools=ToolRegistry([OneTool()]),
+        ledger=ledger,
     )
-    question = (Message(role=Role.USER, content="hi"),)
-    chunks = inference.generate(Generate("llm_small", "", question))
-    assert await anext(chunks) == TextChunk("Hel")
-    assert not language.closed.is_set()
-    await chunks.aclose()
-    assert language.closed.is_set()
+
+
+async def bill(ledger: Ledger) -> list[tuple[str, Totals]]:
+    rows = await ledger.by_day("acme", [await ledger.today()])
+    return [(row.model, row.totals) for row in rows]
+
+
+async def test_a_generation_that_is_left_between_two_chunks_stops_the_engine_at_once() -> None:
+    language = ScriptedLanguage()
+    async with open_memory_state() as state:
+        chunks = inference(language, state.ledger).generate(QUESTION, tenant="acme")
+        assert await anext(chunks) == TextChunk("Hel")
+        assert not language.closed.is_set()
+        await chunks.aclose()
+        assert language.closed.is_set()
+
+
+async def test_what_had_come_of_an_answer_that_is_left_is_on_the_bill() -> None:
+    language = ScriptedLanguageModel([["one two three ", "four"]])
+    async with open_memory_state() as state:
+        chunks = inference(language, state.ledger).generate(QUESTION, tenant="acme")
+        await anext(chunks)
+        await chunks.aclose()
+        ((model, taken),) = await bill(state.ledger)
+    assert (model, taken.calls) == ("llm_small", 1)
+    assert (taken.prompt_tokens, taken.completion_tokens) == (1, 3)
+
+
+async def test_an_answer_is_on_the_tenants_bill_and_its_reservation_is_given_back() -> None:
+    rule = BudgetRule(limit_micros=1_000, period=Period.DAY)
+    limits = Limits(budgets=Budgets(default=rule))
+    async with open_memory_state(limits=limits) as state:
+        chunks = inference(ScriptedLanguage(), state.ledger).generate(QUESTION, tenant="acme")
+        said = [chunk async for chunk in chunks]
+        ((_, taken),) = await bill(state.ledger)
+        (budget,) = await state.ledger.budgets("acme")
+    finished = said[-1]
+    assert isinstance(finished, ChatFinished)
+    assert taken.cost_micros == finished.usage.cost_micros > 0
+    assert (budget.spent_micros, budget.reserved_micros) == (taken.cost_micros, 0)
+
+
+async def test_a_tenant_that_has_spent_its_budget_is_refused_before_a_model_is_asked() -> None:
+    rule = BudgetRule(limit_micros=0, period=Period.TOTAL)
+    language = ScriptedLanguage()
+    async with open_memory_state(limits=Limits(budgets=Budgets(default=rule))) as state:
+        with pytest.raises(Exhausted, match="budget of tenant acme of 0 micros in all") as refused:
+            await anext(inference(language, state.ledger).generate(QUESTION, tenant="acme"))
+    assert (refused.value.reason, language.requests) == ("BUDGET", [])
+
+
+async def test_a_second_answer_waits_its_turn_while_the_rest_of_the_budget_is_reserved() -> None:
+    rule = BudgetRule(limit_micros=10, period=Period.TOTAL)
+    async with open_memory_state(limits=Limits(budgets=Budgets(default=rule))) as state:
+        asked = inference(ScriptedLanguage(), state.ledger)
+        first = asked.generate(QUESTION, tenant="acme")
+        await anext(first)
+        with pytest.raises(Exhausted, match="reserved") as refused:
+            await anext(asked.generate(QUESTION, tenant="acme"))
+        await first.aclose()
+        assert await anext(asked.generate(QUESTION, tenant="acme")) == TextChunk("Hel")
+    assert (refused.value.reason, refused.value.retry_after_s is not None) == ("BUDGET", True)
+
+
+async def test_a_model_that_breaks_off_is_not_paid() -> None:
+    language = ScriptedLanguage([TextChunk("Hel"), Unavailable("gone", reason="MODEL_UNAVAILABLE")])
+    async with open_memory_state() as state:
+        with pytest.raises(Unavailable):
+            [_ async for _ in inference(language, state.ledger).generate(QUESTION, tenant="acme")]
+        assert await bill(state.ledger) == []

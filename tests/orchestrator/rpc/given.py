@@ -22,6 +22,7 @@ from orchestrator.api.inference import Inference
 from orchestrator.api.runs import Runs
 from orchestrator.api.services import Services
 from orchestrator.api.sessions import Sessions
+from orchestrator.api.usage import UsageReports
 from orchestrator.domain.agents import AgentSpec
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import (
@@ -46,6 +47,7 @@ from orchestrator.rpc.pb.fleet.v1 import (
     inference_pb2_grpc,
     runs_pb2_grpc,
     sessions_pb2_grpc,
+    usage_pb2_grpc,
 )
 from orchestrator.rpc.server import ApiServer, ServerSettings
 
@@ -156,6 +158,10 @@ class Fleet:
         return dead_letters_pb2_grpc.DeadLetterServiceStub(self.channel)
 
     @property
+    def usage(self) -> usage_pb2_grpc.UsageServiceAsyncStub:
+        return usage_pb2_grpc.UsageServiceStub(self.channel)
+
+    @property
     def inference(self) -> inference_pb2_grpc.InferenceServiceAsyncStub:
         return inference_pb2_grpc.InferenceServiceStub(self.channel)
 
@@ -203,7 +209,9 @@ async def serving_over(
             classifier=HardWhenLong(),
             embedder=embedder,
             tools=tools,
+            ledger=state.ledger,
         ),
+        usage=UsageReports(state.ledger),
     )
     server = ApiServer(
         services, authenticator or OpenAuthenticator(), ServerSettings(**settings), registry

@@ -16,6 +16,7 @@ from orchestrator.rpc.pb.fleet.v1 import (
     inference_pb2,
     runs_pb2,
     sessions_pb2,
+    usage_pb2,
 )
 from tests.orchestrator.rpc.given import Fleet, picture, refusal
 
@@ -40,7 +41,14 @@ class Method:
 
 def _methods() -> dict[str, Method]:
     found = {}
-    for module in (agents_pb2, sessions_pb2, runs_pb2, dead_letters_pb2, inference_pb2):
+    for module in (
+        agents_pb2,
+        sessions_pb2,
+        runs_pb2,
+        dead_letters_pb2,
+        inference_pb2,
+        usage_pb2,
+    ):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
                 found[method.name] = Method(
@@ -321,6 +329,38 @@ STEERING = [
     ),
 ]
 
+
+def bill(field: str, reason: str, code: Code = Code.INVALID_ARGUMENT, **fields: Any) -> Bad:
+    return Bad("GetUsage", fields, field, reason, code)
+
+
+DAY, MODEL = usage_pb2.GetUsageRequest.GROUP_BY_DAY, usage_pb2.GetUsageRequest.GROUP_BY_MODEL
+USAGE = [
+    bill("first_day", "INVALID_FIELD", first_day="yesterday"),
+    bill("first_day", "INVALID_FIELD", first_day="20260131"),
+    bill("first_day", "INVALID_FIELD", first_day="2026-02-30"),
+    bill("first_day", "INVALID_FIELD", first_day="٢026-01-01"),
+    bill("last_day", "INVALID_FIELD", last_day="2026-1-1"),
+    bill("last_day", "TOO_LARGE", last_day="2" * 129),
+    bill("first_day", "INVALID_FIELD", first_day="2026-01-02", last_day="2026-01-01"),
+    bill("first_day", "OUT_OF_BOUNDS", first_day="0001-01-01", last_day="9999-12-31"),
+    bill("agent", "INVALID_FIELD", agent="No Such!"),
+    bill("agent", "INVALID_FIELD", agent="assistant@1"),
+    bill("model", "TOO_LARGE", model="x" * 129),
+    bill("group_by[1]", "INVALID_FIELD", group_by=[DAY, DAY]),
+    bill("group_by[0]", "UNKNOWN_ENUM", group_by=[0]),
+    bill("group_by[1]", "UNKNOWN_ENUM", group_by=[MODEL, 9]),
+    bill("run_id", "INVALID_FIELD", run_id=RUN, session_id=SESSION),
+    bill("first_day", "INVALID_FIELD", run_id=RUN, first_day="2026-01-01"),
+    bill("agent", "INVALID_FIELD", session_id=SESSION, agent="assistant"),
+    bill("group_by[1]", "INVALID_FIELD", session_id=SESSION, group_by=[MODEL, DAY]),
+    bill("session_id", "INVALID_FIELD", session_id=RUN),
+    bill("session_id", "TOO_LARGE", session_id="x" * 129),
+    bill("run_id", "INVALID_FIELD", run_id="nonsense"),
+    bill("", "NOT_FOUND", Code.NOT_FOUND, session_id=SESSION),
+    bill("", "NOT_FOUND", Code.NOT_FOUND, run_id=RUN),
+]
+
 DEAD_LETTERS = [
     *pages("ListDeadLetters"),
     *entry_ids("GetDeadLetter"),
@@ -385,7 +425,8 @@ INFERENCE = [
     ),
 ]
 
-TABLE = [*AGENTS, *SESSIONS, *RUNS, *STEERING, *DEAD_LETTERS, *INFERENCE]
+TABLE = [*AGENTS, *SESSIONS, *RUNS, *STEERING, *DEAD_LETTERS, *INFERENCE, *USAGE]
+ASK_NOTHING = {"ListModels", "ListBudgets"}
 
 
 @pytest.mark.parametrize("bad", TABLE, ids=str)
@@ -409,7 +450,7 @@ async def test_a_cut_off_message_is_an_invalid_argument(fleet: Fleet, rpc: str) 
     await assert_malformed(fleet, METHODS[rpc], MIXED_UP)
 
 
-@pytest.mark.parametrize("rpc", [rpc for rpc in METHODS if rpc != "ListModels"])
+@pytest.mark.parametrize("rpc", [rpc for rpc in METHODS if rpc not in ASK_NOTHING])
 async def test_text_that_is_not_utf8_is_an_invalid_argument(fleet: Fleet, rpc: str) -> None:
     method = METHODS[rpc]
     fields = method.request.DESCRIPTOR.fields
@@ -428,7 +469,7 @@ async def assert_malformed(fleet: Fleet, method: Method, body: bytes) -> None:
 
 
 def test_the_table_has_every_method() -> None:
-    assert {bad.rpc for bad in TABLE} == set(METHODS) - {"ListModels"}  # it asks for nothing
+    assert {bad.rpc for bad in TABLE} == set(METHODS) - ASK_NOTHING
 
 
 async def test_a_refused_request_id_is_still_free(fleet: Fleet) -> None:

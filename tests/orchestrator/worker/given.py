@@ -20,7 +20,7 @@ from orchestrator.adapters.scripted_models import (
     Turn,
 )
 from orchestrator.domain.agents import AgentSpec, Budget
-from orchestrator.domain.catalogue import Catalogue, ModelEntry
+from orchestrator.domain.catalogue import Catalogue, ModelEntry, dearest_call_micros
 from orchestrator.domain.chat import ChatRequest
 from orchestrator.domain.events import RunEvent
 from orchestrator.domain.interrupts import Answer
@@ -255,7 +255,14 @@ def _fleet(
         backoff=Backoff(base_s=0.02, cap_s=0.05),
     )
     loops = [
-        ClaimLoop(WorkKind.REASON, state.runs, step, settings, metrics),
+        ClaimLoop(
+            WorkKind.REASON,
+            state.runs,
+            step,
+            settings,
+            metrics,
+            reserve_micros=lambda: dearest_call_micros(catalogue),
+        ),
         ClaimLoop(WorkKind.TOOL, state.runs, dispatcher, settings, metrics),
     ]
     return Fleet(state, model, registry, loops)

@@ -1,8 +1,10 @@
 -- The items and the fair queue of one shard: KEYS[1..8], ARGV[1..3].
 -- ITEMS holds a record of each open item: kind, tenant, member, payload; state (queued,
 -- delayed, parked, leased), since when it is or will be ready, tries, began (an attempt of it
--- did); of a lease: nonce, extra (what its claim charged), said (its last emit; none before
--- it began), worker; given (the nonce that gave it back), child (the run it is parked on).
+-- did), agent (of an inference, by name), barred (how often in a row a budget put it off); of
+-- a lease: nonce, extra (what its claim charged), held (what it reserved of budgets), said (its
+-- last emit; none before it began), worker; given (the nonce that gave it back), child (the
+-- run it is parked on).
 -- A queue's members are tenant, priority (0 high, 1 normal), order, item, so one sorted set
 -- holds a queue for each tenant. READY holds the tenants that may be served, by their
 -- virtual counters, which are in COUNTERS with what else is counted for a tenant.
@@ -15,6 +17,7 @@ local SHARD = ARGV[3]
 local HOLD = { reason = 100, tool = 1 }
 local NORMAL_TURN = 4
 local PROMOTED_AT_ONCE = 100
+local BARRED_MS, BARRED_MOST_MS, BARRED_AT_ONCE = 100, 3200, 16
 local woken = {}
 
 local function virtual(kind, tenant)
@@ -31,6 +34,11 @@ end
 
 local function served(kind, tenant)
   return 'served\0' .. kind .. '\0' .. tenant
+end
+
+-- What leases hold of a budget; the tenant's own has an empty agent.
+local function reserved(tenant, agent)
+  return 'reserved\0' .. tenant .. '\0' .. agent
 end
 
 -- Counters are read once and written at the end, by `finish`.
@@ -115,6 +123,13 @@ local function push(kind, tenant, member)
   end
 end
 
+-- Reserves so much more; below zero: so much less.
+local function hold(tenant, agent, micros)
+  for _, name in ipairs(agent == '' and { '' } or { '', agent }) do
+    count(reserved(tenant, name), count_of(reserved(tenant, name)) + micros)
+  end
+end
+
 -- Makes an item ready that is neither queued, delayed nor leased, now or after a delay.
 local function queue_up(item, record, delay_ms)
   record.since = NOW + delay_ms
@@ -157,18 +172,58 @@ local function pick(kind, tenant)
   return count_of(turn) % NORMAL_TURN == 0 and normal or member
 end
 
--- Leases the next item of the tenant that was served least.
-local function lease_next(kind, nonce, worker, expires)
-  local tenant, counter = unpack(redis.call('ZRANGE', READY[kind], 0, 0, 'WITHSCORES'))
-  if not tenant then
-    return nil
+-- Puts an item off that a budget bars: its agent's, until later; its tenant's, until an item
+-- of it ends. A tenant with many of the first kind lets others go first in this claim.
+local passed_over, put_off = {}, {}
+
+local function put_aside(kind, tenant, member, item, record, whose)
+  if whose == '' then
+    return make_unready(kind, tenant)
   end
-  local member = pick(kind, tenant)
-  local item = string.sub(member, #tenant + 21) -- which may hold any character
-  local record = load(item)
+  record.barred = (record.barred or 0) + 1
+  local delay_ms = math.min(BARRED_MS * 2 ^ (record.barred - 1), BARRED_MOST_MS)
+  redis.call('ZREM', QUEUE[kind], member)
+  queue_up(item, record, delay_ms + math.random(0, delay_ms / 2))
+  put_off[tenant] = (put_off[tenant] or 0) + 1
+  if put_off[tenant] >= BARRED_AT_ONCE or not first(kind, tenant) then
+    make_unready(kind, tenant)
+    passed_over[tenant] = true
+  end
+end
+
+-- Those that were passed over are looked at by the next claim.
+local function look_again(kind)
+  for tenant in pairs(passed_over) do
+    if first(kind, tenant) then
+      make_ready(kind, tenant)
+    end
+  end
+end
+
+-- Leases the next item of the tenant that was served least. `admit` says what bars an item
+-- (nothing, or whose budget does) and what it holds of budgets.
+local function lease_next(kind, nonce, worker, expires, admit)
+  local tenant, counter, member, item, record, whose, held
+  repeat
+    tenant, counter = unpack(redis.call('ZRANGE', READY[kind], 0, 0, 'WITHSCORES'))
+    if not tenant then
+      return nil
+    end
+    member = pick(kind, tenant)
+    item = string.sub(member, #tenant + 21) -- which may hold any character
+    record = load(item)
+    whose, held = admit(record)
+    if whose then
+      put_aside(kind, tenant, member, item, record, whose)
+    end
+  until not whose
   record.state, record.nonce, record.worker, record.said = 'leased', nonce, worker, nil
   record.extra = share(tenant, HOLD[kind])
-  record.tries = record.tries + 1
+  record.tries, record.barred = record.tries + 1, nil
+  if held then
+    record.held = held
+    hold(tenant, record.agent, held)
+  end
   save(item, record)
   redis.call('ZREM', QUEUE[kind], member)
   redis.call('ZADD', LEASES, expires, item)
@@ -196,7 +251,10 @@ local function end_lease(item, record, charge)
     count(served(kind, tenant), count_of(served(kind, tenant)) + charge)
   end
   count(running(kind, tenant), count_of(running(kind, tenant)) - 1)
-  record.state, record.nonce, record.extra, record.said = nil, nil, nil, nil
+  if record.held then
+    hold(tenant, record.agent, -record.held)
+  end
+  record.state, record.nonce, record.extra, record.said, record.held = nil, nil, nil, nil, nil
   if first(kind, tenant) then
     make_ready(kind, tenant)
   end
@@ -217,11 +275,22 @@ local function forget(item, record, charge)
   redis.call('HDEL', ITEMS, item)
 end
 
--- Writes the counters and tells workers of new work. One of what is open goes at zero.
+-- Counters of what is open go at zero.
+local OPEN = { '^running', '^live', '^reserved' }
+
+local function is_over(field)
+  for _, name in ipairs(OPEN) do
+    if known[field] == 0 and string.find(field, name) then
+      return true
+    end
+  end
+end
+
+-- Writes the counters and tells workers of new work.
 local function finish()
   local set, gone = {}, {}
   for field in pairs(changed) do
-    if known[field] == 0 and (string.find(field, '^running') or string.find(field, '^live')) then
+    if is_over(field) then
       gone[#gone + 1] = field
     else
       set[#set + 1] = field

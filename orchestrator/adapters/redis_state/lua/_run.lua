@@ -1,7 +1,9 @@
--- A run and its session: KEYS[9..18], ARGV[4..11], then what take() reads in order.
+-- A run and its session: KEYS[9..21], ARGV[4..14], then what take() reads in order.
 local RUN, STREAM, STEPS = KEYS[9], KEYS[10], KEYS[11]
 local SESSION, MESSAGES, WAIT = KEYS[12], KEYS[13], KEYS[14]
 local SESSION_RUNS, EXPIRING, TIMEOUTS, CHILDREN = KEYS[15], KEYS[16], KEYS[17], KEYS[18]
+local SPEND, USAGE = KEYS[19], { [ARGV[12]] = KEYS[20], [ARGV[13]] = KEYS[21] } -- by day
+local USAGE_DAYS = tonumber(ARGV[14])
 local TENANT, SESSION_ID, RUN_ID = ARGV[4], ARGV[5], ARGV[6]
 local ABOUT = { tenant = TENANT, channel = ARGV[7], kept = tonumber(ARGV[8]) }
 local RUN_TTL_MS, SESSION_TTL_MS, DEAD_KEPT = ARGV[9], ARGV[10], tonumber(ARGV[11])
@@ -10,7 +12,7 @@ local LIVE = 'live\0' .. TENANT
 local RUN_ENTRY = 'run\0' .. TENANT .. '\0' .. SESSION_ID .. '\0' .. RUN_ID
 local SESSION_ENTRY = 'session\0' .. TENANT .. '\0' .. SESSION_ID
 local TIMEOUT_ENTRY = TENANT .. '\0' .. SESSION_ID .. '\0' .. RUN_ID
-local at = 11
+local at = 14
 
 local function take()
   at = at + 1
@@ -42,7 +44,9 @@ local function take_transition()
   moved.events = take_list()
   moved.messages = take_list()
   moved.drops = take_list()
-  moved.items = take_list(5) -- item, kind, priority, delay, payload
+  moved.items = take_list(6) -- item, kind, priority, delay, agent, payload
+  moved.caller, moved.cost = take(), take() -- the agent's name
+  moved.calls = take_list(7)
   return moved
 end
 
@@ -76,7 +80,7 @@ end
 
 local function enqueue(session, items)
   for _, entry in ipairs(items) do
-    local item, kind, priority, delay_ms, payload = unpack(entry)
+    local item, kind, priority, delay_ms, agent, payload = unpack(entry)
     local before = session.open[item] and load(item)
     if before then
       forget(item, before)
@@ -84,7 +88,8 @@ local function enqueue(session, items)
     count('order', count_of('order') + 1)
     local member = table.concat(
       { TENANT, priority, string.format('%016d', count_of('order')), item }, '\0')
-    local record = { kind = kind, tenant = TENANT, member = member, payload = payload, tries = 0 }
+    local record = { kind = kind, tenant = TENANT, member = member, payload = payload,
+      agent = agent, tries = 0 }
     queue_up(item, record, tonumber(delay_ms))
     session.open[item] = 1
   end
@@ -235,6 +240,11 @@ local function forget_dropped(session, items)
   end
 end
 
+-- Whether the caller named the key of the day on which there are calls to be booked.
+local function is_of_today(moved)
+  return #moved.calls == 0 or USAGE[TODAY] ~= nil
+end
+
 -- Writes a transition of an accepted run. `more` are further fields of the run.
 local function apply(run, session, moved, worker, more)
   local seq = append_after(tonumber(run.seq), STREAM, ABOUT, moved.step, moved.attempt,
@@ -246,6 +256,8 @@ local function apply(run, session, moved, worker, more)
     fields[#fields + 1], fields[#fields + 2] = 'finished', text(NOW)
   end
   redis.call('HSET', RUN, unpack(fields))
+  book(USAGE[TODAY], SPEND, { TENANT, moved.caller, moved.cost, USAGE_DAYS }, moved.calls,
+    { RUN, SESSION })
   say(moved.messages)
   if moved.record ~= '' then
     redis.call('RPUSH', STEPS, moved.record)

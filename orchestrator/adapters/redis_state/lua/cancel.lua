@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- needs: _time _queue _events _run
+-- needs: _time _day _ledger _queue _events _run
 -- Ends a run that nobody works on (DONE), or asks its workers to (ASKED).
 local version = take()
 local moved = take_transition()
@@ -13,6 +13,9 @@ if TERMINAL[run.state] then
 end
 if run.version ~= version then
   return 'VERSION'
+end
+if not is_of_today(moved) then
+  return 'DAY'
 end
 local session = read_session()
 for item in pairs(session.open) do

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- needs: _time _queue _events _run
--- Writes a transition that belongs to no lease: DONE, NO_RUN, or VERSION when the run changed
--- since it was read. The run remembers the last operation, for its repetition.
+-- needs: _time _day _ledger _queue _events _run
+-- Writes a transition that belongs to no lease: DONE, NO_RUN, VERSION when the run changed
+-- since it was read, or DAY when that is another than the caller knows. The run remembers the last operation, for its repetition.
 local version, operation = take(), take()
 local moved = take_transition()
 
@@ -14,6 +14,9 @@ if run.op == operation then
 end
 if run.version ~= version or TERMINAL[run.state] then
   return 'VERSION'
+end
+if not is_of_today(moved) then
+  return 'DAY'
 end
 apply(run, read_session(), moved, nil, { 'op', operation })
 finish()

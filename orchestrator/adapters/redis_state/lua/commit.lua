@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
--- needs: _time _queue _events _ended _run
--- Writes an item's outcome once: DONE, STALE, or VERSION when the run changed meanwhile.
--- KEYS[19] is the run that the item is parked on, if any.
+-- needs: _time _day _ledger _queue _events _ended _run
+-- Writes an item's outcome once: DONE, STALE, VERSION when the run changed meanwhile,
+-- or DAY when that is another than the caller knows.
+-- KEYS[22] is the run that the item is parked on, if any.
 local item, nonce, version, parked_on = take(), take(), take(), take()
 local emitted = take_list()
 local moved = take_transition()
@@ -17,6 +18,9 @@ end
 if run.version ~= version then
   return 'VERSION'
 end
+if not is_of_today(moved) then
+  return 'DAY'
+end
 
 fetch({ LIVE, 'order' })
 local session, worker = read_session(), record.worker
@@ -24,7 +28,7 @@ local more = { 'done\0' .. nonce, '' }
 if parked_on ~= '' then
   end_lease(item, record, moved.charge)
   record.tries, record.began = 0, nil
-  if ended(KEYS[19], TENANT) then
+  if ended(KEYS[22], TENANT) then
     queue_up(item, record, 0)
   else
     record.state, record.child = 'parked', parked_on

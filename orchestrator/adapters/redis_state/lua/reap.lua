@@ -1,9 +1,10 @@
 #!lua flags=allow-oom
--- needs: _time _queue
+-- needs: _time _queue _held
 -- Queues items with expired leases again, and delayed ones whose time has come. An item that
 -- is out of attempts is leased to the caller instead, who fails its run; its record keeps the
--- worker that had it. Returns how many are queued again, then those leases. Also forgets what
--- was counted for tenants that were idle for long: KEYS[9].
+-- worker that had it. Returns how many are queued again, then those leases. Also gives
+-- back reservations that have expired, and forgets what was counted for tenants that were
+-- idle for long: KEYS[11].
 local limit, max_attempts, nonce = ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local idle_ms = tonumber(ARGV[7])
 local GRACE_MS = 30000
@@ -27,18 +28,22 @@ for number, item in ipairs(expired) do
   end
 end
 promote()
+for _, token in ipairs(redis.call('ZRANGE', HOLDING, '-inf', text(NOW), 'BYSCORE',
+  'LIMIT', 0, limit)) do
+  give_back(token)
+end
 
-local idle = redis.call('ZRANGE', KEYS[9], '-inf', text(NOW - idle_ms), 'BYSCORE',
+local idle = redis.call('ZRANGE', KEYS[11], '-inf', text(NOW - idle_ms), 'BYSCORE',
   'LIMIT', 0, FORGOTTEN_AT_ONCE)
 for _, tenant in ipairs(idle) do
   if redis.call('HEXISTS', COUNTERS, 'live\0' .. tenant) == 1 then
-    redis.call('ZADD', KEYS[9], text(NOW), tenant)
+    redis.call('ZADD', KEYS[11], text(NOW), tenant)
   else
     for kind in pairs(QUEUE) do
       redis.call('HDEL', COUNTERS, virtual(kind, tenant), served(kind, tenant),
         running(kind, tenant), 'turn\0' .. kind .. '\0' .. tenant)
     end
-    redis.call('ZREM', KEYS[9], tenant)
+    redis.call('ZREM', KEYS[11], tenant)
   end
 end
 finish()

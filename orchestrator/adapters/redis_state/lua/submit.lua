@@ -1,8 +1,8 @@
 #!lua
--- needs: _time _queue _events _run
--- Accepts a run once: DONE, or AGAIN when it was accepted before. KEYS[19..21]: the tenant's
+-- needs: _time _day _ledger _queue _events _run
+-- Accepts a run once: DONE, or AGAIN when it was accepted before. KEYS[22..24]: the tenant's
 -- runs, its sessions, the tenants that were here.
-local TENANT_RUNS, SESSIONS, TENANTS = KEYS[19], KEYS[20], KEYS[21]
+local TENANT_RUNS, SESSIONS, TENANTS = KEYS[22], KEYS[23], KEYS[24]
 local operation = take()
 local is_new, session_agent, session_doc, policy = take() == '1', take(), take(), take()
 local timeout_ms = tonumber(take())

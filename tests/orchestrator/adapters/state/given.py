@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, timedelta
 from typing import TypeVar
 
 from orchestrator.domain.errors import FleetError, OutOfRange
@@ -23,7 +24,16 @@ from orchestrator.domain.machine import (
     advance,
 )
 from orchestrator.domain.messages import ToolCall
-from orchestrator.domain.runs import BusyPolicy, ModelCall, Parent, Run, RunError, StepRecord, Usage
+from orchestrator.domain.runs import (
+    BusyPolicy,
+    CallOutcome,
+    ModelCall,
+    Parent,
+    Run,
+    RunError,
+    StepRecord,
+    Usage,
+)
 from orchestrator.domain.work import Claim, WorkKind
 from orchestrator.ports.state import State, Versioned
 
@@ -96,8 +106,16 @@ async def claimed(
     limit: int = 1,
     lease_ms: int = LONG_MS,
     history: int = 0,
+    reserve_micros: int = 0,
 ) -> tuple[Claim, ...]:
-    return await state.runs.claim(kind, worker="w", limit=limit, lease_ms=lease_ms, history=history)
+    return await state.runs.claim(
+        kind,
+        worker="w",
+        limit=limit,
+        lease_ms=lease_ms,
+        history=history,
+        reserve_micros=reserve_micros,
+    )
 
 
 async def claim_one(
@@ -135,12 +153,21 @@ def _inferred(
         attempt=claim.lease.attempt,
         model="llm_small",
         finish_reason="tool_calls" if calls else "stop",
-        calls=(ModelCall(model="llm_small", usage=Usage(prompt_tokens=tokens)),),
+        calls=(called(tokens),),
     )
     event = InferenceFinished(
         text=text, tool_calls=calls, record=record, gates=gates or {}, interrupt_ttl_ms=ttl_ms
     )
     return advance(claim.run, event)
+
+
+def called(
+    tokens: int, model: str = "llm_small", outcome: CallOutcome = CallOutcome.USED
+) -> ModelCall:
+    """A call that cost a micro-unit for each token of its prompt."""
+    return ModelCall(
+        model=model, outcome=outcome, usage=Usage(prompt_tokens=tokens, cost_micros=tokens)
+    )
 
 
 def call_id(claim: Claim) -> str:
@@ -249,6 +276,8 @@ async def views(state: State, run: Run) -> tuple[object, ...]:
         await _or_refusal(_events(state, run)),
         await _or_refusal(state.sessions.get(run.tenant, run.session_id)),
         await _or_refusal(state.sessions.messages(run.tenant, run.session_id)),
+        await _or_refusal(state.ledger.of_run(run.tenant, run.run_id)),
+        await _or_refusal(state.ledger.of_session(run.tenant, run.session_id)),
     )
 
 
@@ -257,6 +286,19 @@ async def listings(state: State, tenant: str) -> tuple[object, ...]:
     sessions = await state.sessions.list(tenant, limit=100, token="")
     dead = await state.dead_letters.list(tenant, limit=100, token="")
     return (*runs.items, *sessions.items, *dead.items)
+
+
+async def bill(state: State, tenant: str) -> tuple[object, ...]:
+    """All that can be read of the tenant's ledger but the days."""
+    rows = await state.ledger.by_day(tenant, await days(state))
+    totals = tuple((row.agent, row.model, row.totals) for row in rows)
+    return (totals, *(await state.ledger.budgets(tenant)))
+
+
+async def days(state: State) -> tuple[str, ...]:
+    """Today and, should it be about midnight, its neighbours."""
+    today = date.fromisoformat(await state.ledger.today())
+    return tuple((today + timedelta(days=n)).isoformat() for n in (-1, 0, 1))
 
 
 async def payloads(state: State, run: Run) -> list[Payload]:

@@ -24,19 +24,34 @@ from redis.asyncio import Redis
 from orchestrator.adapters.memory_state import open_memory_state
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.adapters.redis_state.scripts import every_script
+from orchestrator.domain.budgets import BudgetRule, Budgets, Period
 from orchestrator.domain.errors import FleetError
 from orchestrator.domain.events import TextDelta
 from orchestrator.domain.interrupts import Answer, Answered, Approved, Denied
 from orchestrator.domain.machine import CancelRequested, Event, Failed, advance
-from orchestrator.domain.runs import BusyPolicy, Run, RunError, RunState, Usage
+from orchestrator.domain.runs import BusyPolicy, CallOutcome, ModelCall, Run, RunError, RunState
 from orchestrator.domain.work import Claim, WorkKind
+from orchestrator.ports.ledger import Reservation
 from orchestrator.ports.state import Limits, State, Versioned
 from tests.orchestrator.adapters.state import given
 from tests.orchestrator.adapters.state.proxy import Proxy
 
 T = TypeVar("T")
 LIMITS = Limits(
-    max_attempts=3, live_runs=20, waiting_runs=2, running_items=4, events=40, weights={"gold": 2.5}
+    max_attempts=3,
+    live_runs=20,
+    waiting_runs=2,
+    running_items=4,
+    events=40,
+    weights={"gold": 2.5},
+    budgets=Budgets(
+        tenants={
+            "gold": BudgetRule(limit_micros=2_000, period=Period.MONTH),
+            "tin:plate": BudgetRule(limit_micros=900, period=Period.TOTAL),
+        },
+        # So large that it never makes an item wait: how long that does is drawn at random.
+        agents={"acme/assistant": BudgetRule(limit_micros=10**12, period=Period.TOTAL)},
+    ),
 )
 TENANTS = ("acme", "gold", "tin:plate")
 _ID = re.compile(r"(?:run|ses)_[0-9a-z_]+")
@@ -45,11 +60,21 @@ REPEATED = sorted({s.name for s in every_script()} - {"reap", "remove_dead"})
 picks = st.integers(0, 1_000)
 delays = st.sampled_from([0, 1, given.LONG_MS])
 outcomes = st.integers(0, 6)
+calls = st.lists(
+    st.builds(
+        given.called,
+        st.integers(0, 300),
+        st.sampled_from(["llm_small", "llm_large"]),
+        st.sampled_from(CallOutcome),
+    ),
+    max_size=3,
+).map(tuple)
 changes: list[st.SearchStrategy[Event]] = [
-    st.builds(CancelRequested, st.builds(Usage, prompt_tokens=st.integers(0, 300))),
+    st.builds(CancelRequested, calls),
     st.builds(
         Failed,
         st.just(RunError(reason="DEADLINE", message="too late")),
+        calls,
         dead_letter=st.booleans(),
     ),
 ]
@@ -78,6 +103,7 @@ class Comparison(RuleBasedStateMachine):
         self.runs: list[Two] = []
         self.claims: list[Two] = []
         self.reads: list[Two] = []
+        self.reservations: list[Two] = []
         self.requests = 0
         self.model, self.redis = self.runner.run(self._open())
 
@@ -141,6 +167,7 @@ class Comparison(RuleBasedStateMachine):
         text = _ID.sub(lambda found: self.names.get(found[0], found[0]), text)
         text = re.sub(r'"(\w+_ms)": ?[\d.]+', r'"\1":0', text)
         text = re.sub(r"int_[0-9a-f]{32}", "int", text)
+        text = re.sub(r"token='[^']*'", "token=''", text)
         return re.sub(r'"(nonce|entry_id)": ?"[^"]*"', r'"\1":""', text)
 
     def pick(self, options: list[Two], number: int) -> Two | None:
@@ -230,12 +257,24 @@ class Comparison(RuleBasedStateMachine):
         if run:
             self.both(lambda state, side: given.resubmitted(state, _side(run, side)))
 
-    @rule(kind=st.sampled_from(WorkKind), limit=st.integers(1, 4), expired=st.booleans())
-    def claim(self, kind: WorkKind, limit: int, expired: bool) -> None:
+    @rule(
+        kind=st.sampled_from(WorkKind),
+        limit=st.integers(1, 4),
+        expired=st.booleans(),
+        reserve_micros=st.sampled_from([0, 1, 300, 5_000]),
+    )
+    def claim(self, kind: WorkKind, limit: int, expired: bool, reserve_micros: int = 0) -> None:
         lease_ms = 0 if expired else given.LONG_MS
 
         async def operation(state: State, side: int) -> Sequence[Claim]:
-            return await given.claimed(state, kind, limit=limit, lease_ms=lease_ms, history=3)
+            return await given.claimed(
+                state,
+                kind,
+                limit=limit,
+                lease_ms=lease_ms,
+                history=3,
+                reserve_micros=reserve_micros,
+            )
 
         found = self.both(operation)
         assert found
@@ -346,6 +385,28 @@ class Comparison(RuleBasedStateMachine):
                 )
             )
 
+    @rule(
+        tenant=st.sampled_from(TENANTS),
+        agent=st.sampled_from(["", "assistant"]),
+        micros=st.sampled_from([0, 100, 1_000]),
+        expired=st.booleans(),
+    )
+    def reserve(self, tenant: str, agent: str, micros: int, expired: bool) -> None:
+        ttl_s = 0 if expired else 3_600.0
+
+        async def operation(state: State, side: int) -> Reservation:
+            return await state.ledger.reserve(tenant, agent, micros, ttl_s=ttl_s)
+
+        made = self.both(operation)
+        if made:
+            self.reservations.append(made)
+
+    @rule(number=picks, calls=calls)
+    def settle(self, number: int, calls: tuple[ModelCall, ...]) -> None:
+        reservation = self.pick(self.reservations, number)
+        if reservation:
+            self.both(lambda state, side: state.ledger.settle(_side(reservation, side), calls))
+
     @rule()
     def reap(self) -> None:
         self.before_next()
@@ -369,6 +430,7 @@ class Comparison(RuleBasedStateMachine):
             self.both(lambda state, side, run=run: given.views(state, _side(run, side)))  # type: ignore[misc]
         for tenant in TENANTS:
             self.both(lambda state, side, tenant=tenant: given.listings(state, tenant))  # type: ignore[misc]
+            self.both(lambda state, side, tenant=tenant: given.bill(state, tenant))  # type: ignore[misc]
 
 
 async def _is_working(state: State) -> bool:

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from orchestrator.adapters.redis_state import open_redis_state
 from orchestrator.adapters.redis_state.scripts import every_script
 from orchestrator.domain.agents import AgentSpec
+from orchestrator.domain.budgets import BudgetRule, Budgets, Period
 from orchestrator.domain.errors import FailedPrecondition, StaleLease
 from orchestrator.domain.events import TextDelta
 from orchestrator.domain.interrupts import Approved, InterruptKind
@@ -22,6 +23,7 @@ from tests.orchestrator.adapters.state.given import (
     TENANT,
     answer,
     asks_for_tools,
+    called,
     child_of,
     claim_one,
     claimed,
@@ -35,6 +37,10 @@ from tests.orchestrator.adapters.state.given import (
 )
 from tests.orchestrator.adapters.state.proxy import Proxy
 
+LIMITS = Limits(
+    budgets=Budgets(default=BudgetRule(limit_micros=10**12, period=Period.MONTH)),
+)
+
 
 @pytest.fixture
 async def admin(redis_url: str) -> AsyncIterator[Redis]:
@@ -45,7 +51,7 @@ async def admin(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[State]:
     """Several shards, so that no key is one by chance."""
-    async with open_redis_state(redis_url, shards=4) as state:
+    async with open_redis_state(redis_url, shards=4, limits=LIMITS) as state:
         yield state
 
 
@@ -60,6 +66,7 @@ async def everything(state: State) -> None:
     await state.runs.extend([claim.lease], lease_ms=LONG_MS)
     await state.runs.commit(claim, asks_for_tools(claim))
     await claimed(state, WorkKind.TOOL, limit=2, lease_ms=0)
+    await state.ledger.reserve(TENANT, "", 7, ttl_s=0)
     await state.runs.reap(limit=10)
     for tool in await claimed(state, WorkKind.TOOL, limit=2):
         fresh = await state.runs.refresh(tool)
@@ -76,6 +83,8 @@ async def everything(state: State) -> None:
     assert late.run.run_id == other.run_id
     await state.runs.loads(WorkKind.REASON)
     await none_left_open(state)
+    reservation = await state.ledger.reserve(TENANT, "helper", 7)
+    await state.ledger.settle(reservation, [called(5)])
     await emptied(state)
 
 
@@ -168,20 +177,21 @@ async def test_nothing_of_the_queue_is_left_when_the_work_is_done(
         "timeouts",
         "children",
         "dead",
+        "held",
     )
     keys = [key async for key in admin.scan_iter("fleet:{*")]
     assert [key for key in keys if key.partition("}:")[2].startswith(of_work)] == []
     for key in keys:
         if key.endswith("counters"):
             fields = await admin.hkeys(key)
-            assert [f for f in fields if str(f).startswith(("running", "live"))] == []
+            assert [f for f in fields if str(f).startswith(("running", "live", "reserved"))] == []
 
 
 async def test_what_outlives_the_work_has_a_bound_or_an_end(redis: State, admin: Redis) -> None:
     run = await submitted(redis)
     claim = await claim_one(redis)
     await redis.runs.commit(claim, answer(claim))
-    bounded = ("counters", "tenants", "expiring", "runs:", "sessions:")
+    bounded = ("counters", "tenants", "expiring", "runs:", "sessions:", "spend")
     for key in [key async for key in admin.scan_iter("fleet:{*")]:
         assert key.partition("}:")[2].startswith(bounded) or await admin.pttl(key) > 0, key
     assert (await redis.runs.get(TENANT, run.run_id)).state is RunState.COMPLETED
@@ -201,15 +211,17 @@ async def test_what_has_expired_leaves_the_listings(redis_url: str, admin: Redis
         claim = await claim_one(state)
         await state.runs.commit(claim, answer(claim))
         async with asyncio.timeout(20):
-            while set(await _keys(admin)) - {"fleet:layout", "fleet:{s00}:counters"}:
+            left = {"fleet:layout", "fleet:{s00}:counters", "fleet:{s00}:spend"}
+            while set(await _keys(admin)) - left:
                 await state.runs.reap(limit=10)
                 await asyncio.sleep(0.05)
         assert not [f for f in await admin.hkeys("fleet:{s00}:counters") if TENANT in f], run
 
 
 async def _keys(admin: Redis) -> list[str]:
-    """But what claims leave for half a minute."""
-    return [key async for key in admin.scan_iter("*") if "}:op:" not in key]
+    """But what claims leave for half a minute, and what is billed by day."""
+    left = ("}:op:", "}:usage:")
+    return [key async for key in admin.scan_iter("*") if not any(part in key for part in left)]
 
 
 async def test_another_number_of_shards_is_refused(redis: State, redis_url: str) -> None:
@@ -228,7 +240,10 @@ async def proxy(redis_url: str) -> AsyncIterator[Proxy]:
 async def test_a_script_whose_reply_was_lost_is_repeated_without_harm(
     redis_url: str, proxy: Proxy, name: str
 ) -> None:
-    async with open_redis_state(proxy.url) as state, open_redis_state(redis_url) as plain:
+    async with (
+        open_redis_state(proxy.url, limits=LIMITS) as state,
+        open_redis_state(redis_url) as plain,
+    ):
         proxy.lose_one_reply_of(name)
         await everything(state)
         assert proxy.lost == 1 or name in ("drop", "expire_session", "purge_runs")

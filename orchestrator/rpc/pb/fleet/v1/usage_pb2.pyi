@@ -50,7 +50,7 @@ class GetUsageRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     first_day: _builtins.str
-    """UTC, YYYY-MM-DD; empty: 30 days ago"""
+    """UTC, YYYY-MM-DD; empty: 30 days before the last; at most 400 in all"""
     last_day: _builtins.str
     """included; empty: today"""
     agent: _builtins.str
@@ -58,9 +58,9 @@ class GetUsageRequest(_message.Message):
     model: _builtins.str
     """only this model's"""
     session_id: _builtins.str
-    """only this session's, by model: no days, no agents"""
+    """only this session's: no days, no agents, by model at most"""
     run_id: _builtins.str
-    """only this run's, by model: no days, no agents"""
+    """only this run's own: no days, no agents, by model at most"""
     @_builtins.property
     def group_by(self) -> _containers.RepeatedScalarFieldContainer[Global___GetUsageRequest.GroupBy.ValueType]:
         """none: one row"""

@@ -1,0 +1,70 @@
+"""Answers that belong to no run, on the tenant's bill."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+
+from orchestrator.api.streams import closing
+from orchestrator.domain.catalogue import ModelEntry
+from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
+from orchestrator.domain.errors import FleetError
+from orchestrator.domain.runs import CallOutcome, ModelCall
+from orchestrator.ports.ledger import Ledger, Reservation
+from orchestrator.ports.models import LanguageModel
+
+log = logging.getLogger(__name__)
+
+
+class PaidModels:
+    """Reserves what an answer may cost before a model is asked, and books what it took.
+
+    As in a run, a model that refuses or breaks off is not paid; an answer that is left is, for
+    what had come of it.
+    """
+
+    def __init__(self, language: LanguageModel, ledger: Ledger) -> None:
+        self._language = language
+        self._ledger = ledger
+        self._settling: set[asyncio.Task[None]] = set()
+
+    async def chat(self, entry: ModelEntry, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
+        """Raises Exhausted BUDGET: a budget of `request.tenant` is spent, or reserved."""
+        reservation = await self._ledger.reserve(request.tenant, "", entry.most_micros)
+        calls: tuple[ModelCall, ...] = ()
+        try:
+            async with closing(self._language.chat(request)) as chunks:
+                async for chunk in chunks:
+                    if isinstance(chunk, ChatFinished):
+                        outcome = CallOutcome.CACHED if chunk.cached else CallOutcome.USED
+                        calls = (entry.call(chunk.usage, outcome),)
+                    yield chunk
+        except MalformedToolCall as malformed:
+            calls = (entry.call(malformed.usage, CallOutcome.REJECTED),)
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            if not calls and request.meter.usage.tokens:
+                calls = (entry.call(request.meter.usage, CallOutcome.CUT_SHORT),)
+            raise
+        finally:
+            await self._settle(reservation, calls)
+
+    async def _settle(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
+        """Whoever asked may be gone: what was taken is booked all the same."""
+        task = asyncio.create_task(self._booked(reservation, calls))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+        await asyncio.shield(task)
+
+    async def _booked(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
+        try:
+            await self._ledger.settle(reservation, calls)
+        except FleetError as error:
+            log.error(  # noqa: TRY400 - where it was raised says nothing
+                "tenant %s: %s could not be booked: %s",
+                reservation.tenant,
+                ", ".join(f"{call.usage.cost_micros} micros of {call.model}" for call in calls)
+                or "the end of a call",
+                error.message,
+            )
