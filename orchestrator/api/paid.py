@@ -41,11 +41,12 @@ class PaidModels:
                         calls = (entry.call(chunk.usage, outcome),)
                     yield chunk
         except MalformedToolCall as malformed:
-            calls = (entry.call(malformed.usage, CallOutcome.REJECTED),)
+            calls = (entry.call(malformed.usage, _outcome(request, CallOutcome.REJECTED)),)
             raise
         except (GeneratorExit, asyncio.CancelledError):
             if not calls and request.meter.usage.tokens:
-                calls = (entry.call(request.meter.usage, CallOutcome.CUT_SHORT),)
+                outcome = _outcome(request, CallOutcome.CUT_SHORT)
+                calls = (entry.call(request.meter.usage, outcome),)
             raise
         finally:
             await self._settle(reservation, calls)
@@ -68,3 +69,8 @@ class PaidModels:
                 or "the end of a call",
                 error.message,
             )
+
+
+def _outcome(request: ChatRequest, asked: CallOutcome) -> CallOutcome:
+    """Somebody else pays for an answer that is shared."""
+    return CallOutcome.CACHED if request.meter.cached else asked

@@ -67,14 +67,23 @@ class Attempt:
     @property
     def calls(self) -> tuple[ModelCall, ...]:
         """What each answer took, also the one that is on its way."""
+        return self.calls_ending(CallOutcome.USED)
+
+    def calls_ending(self, newest: CallOutcome) -> tuple[ModelCall, ...]:
+        """The same, where the newest answer came to this; those before it were not used."""
+        last = len(self._asked) - 1
         return tuple(
-            entry.call(meter.usage, self._outcome(entry, meter)) for entry, meter in self._asked
+            entry.call(
+                meter.usage,
+                self._outcome(entry, meter, newest if number == last else CallOutcome.REJECTED),
+            )
+            for number, (entry, meter) in enumerate(self._asked)
         )
 
-    def _outcome(self, entry: ModelEntry, meter: Meter) -> CallOutcome:
+    def _outcome(self, entry: ModelEntry, meter: Meter, outcome: CallOutcome) -> CallOutcome:
         if meter.cached:
             return CallOutcome.CACHED
-        return CallOutcome.REJECTED if entry.name in self.rejected else CallOutcome.USED
+        return CallOutcome.REJECTED if entry.name in self.rejected else outcome
 
     @property
     def spent(self) -> Usage:

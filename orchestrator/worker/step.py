@@ -95,7 +95,7 @@ class StepHandler:
             await self._until_ended(attempt, emitter)
         except asyncio.CancelledError:
             self._count(attempt)
-            raise CutShort(attempt.calls) from None
+            raise CutShort(attempt.calls_ending(CallOutcome.CUT_SHORT)) from None
         finally:
             await emitter.close()
 
@@ -112,7 +112,7 @@ class StepHandler:
             error = RunError(reason=failed.reason, message=failed.message)
         else:
             return
-        failure = Failed(error, attempt.calls)
+        failure = Failed(error, attempt.calls_ending(CallOutcome.REJECTED))
         await commit(self._runs, attempt.claim, failure, emitted=await emitter.rest())
         self._count(attempt)
 

@@ -101,7 +101,7 @@ async def _choose(choice: ModelChoice, texts: Sequence[str]) -> list[float]:
             Message(role=Role.USER, content=text),
         )
         began = time.perf_counter()
-        await choice.choose(run, agent, messages)
+        await choice.choose(run, agent, messages, {})
         took.append((time.perf_counter() - began) * 1000)
     return took
 

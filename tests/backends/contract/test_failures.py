@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backends.llm_serving.metrics import COUNTERS, FINISHED, GAUGES, HISTOGRAMS
 from tests.backends.contract.conftest import MODEL, Served
-from tests.backends.contract.metrics_page import becomes, fetch, metric, names
+from tests.backends.contract.metrics_page import DEADLINE_S, becomes, fetch, metric, names
 from tests.backends.contract.prompts import ENDLESS, LONG, PROMPT
 from tests.backends.llm_client import Heard, LlmClient
 
@@ -124,26 +124,6 @@ async def test_after_many_cancels_at_once_the_engine_runs_nothing(served: Served
     assert await becomes(0, triton, "fleet_llm_requests_waiting")
 
 
-async def test_an_unload_lets_a_stream_end_and_refuses_what_comes_later(served: Served) -> None:
-    triton, client = served.triton, LlmClient(served.triton.grpc_url)
-    listening = client.listen(PROMPT, ENDLESS, stream=True, return_finish_reason=True)
-    heard = Heard([(await anext(listening))[0]])
-    unload = asyncio.create_task(
-        fetch(f"{triton.http_url}/v2/repository/models/{MODEL}/unload", b"{}")
-    )
-    while not (late := await client.ask(PROMPT, {"max_tokens": 1})).error:
-        pass
-    assert "no available versions" in late.error or "is being unloaded" in late.error
-    async for outputs, error in listening:
-        assert not error
-        heard.outputs.append(outputs)
-    assert heard.reason == "length"
-    await unload
-    await fetch(f"{triton.http_url}/v2/repository/models/{MODEL}/load", b"{}")
-    assert (await client.ask(PROMPT, LONG)).text.startswith(PROMPT)
-    await client.close()
-
-
 def command(pid: int) -> str:
     try:
         return (Path("/proc") / str(pid) / "cmdline").read_bytes().decode()
@@ -180,6 +160,31 @@ def _is_below(pid: int, port: str) -> bool:
         if f"--grpc-port\0{port}\0" in command(pid):
             return ours
     return False
+
+
+async def test_an_unload_lets_a_stream_end_refuses_what_comes_later_and_ends_the_engine(
+    served: Served,
+) -> None:
+    triton, client = served.triton, LlmClient(served.triton.grpc_url)
+    listening = client.listen(PROMPT, ENDLESS, stream=True, return_finish_reason=True)
+    heard = Heard([(await anext(listening))[0]])
+    unload = asyncio.create_task(
+        fetch(f"{triton.http_url}/v2/repository/models/{MODEL}/unload", b"{}")
+    )
+    while not (late := await client.ask(PROMPT, {"max_tokens": 1})).error:
+        pass
+    assert "no available versions" in late.error or "is being unloaded" in late.error
+    async for outputs, error in listening:
+        assert not error
+        heard.outputs.append(outputs)
+    assert heard.reason == "length"
+    await unload
+    async with asyncio.timeout(DEADLINE_S):
+        while any(pids(name, triton.grpc_url) for name in VICTIMS[served.engine]):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await fetch(f"{triton.http_url}/v2/repository/models/{MODEL}/load", b"{}")
+    assert (await client.ask(PROMPT, LONG)).text.startswith(PROMPT)
+    await client.close()
 
 
 async def _ask_until_it_fails(client: LlmClient) -> str:
