@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from orchestrator.api import limits, steering
 from orchestrator.api.agents import Agents, check_budget
@@ -43,7 +43,8 @@ class StartRun:
     @property
     def fingerprint(self) -> str:
         """Identifies the body: equal for equal requests, whatever their request ids."""
-        body = {**asdict(self), "budget": self.budget.model_dump(), "request_id": ""}
+        body = {name: getattr(self, name) for name in self.__slots__}
+        body |= {"budget": self.budget.model_dump(), "labels": dict(self.labels), "request_id": ""}
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
@@ -85,13 +86,14 @@ class Runs:
     async def accept(self, tenant: str, request: StartRun) -> Started:
         """`start` for a request that is known to be within the limits."""
         agent = await self._agent(tenant, request)
+        fingerprint = request.fingerprint
         registration = await self._state.runs.register(
             tenant,
             request.request_id,
-            fingerprint=request.fingerprint,
+            fingerprint=fingerprint,
             session_id=request.session_id,
         )
-        if registration.fingerprint != request.fingerprint:
+        if registration.fingerprint != fingerprint:
             raise AlreadyExists(
                 f"request_id {request.request_id!r} was used for another request; "
                 "send the same body again, or this one under a new request_id",
