@@ -126,13 +126,15 @@ def show_ways(result: dict[str, Any]) -> None:
 
 
 def show_endurance(found: dict[str, Any]) -> None:
-    memory, shm = found["memory_mib"], found["shm_mib"]
     print(
         f"\n{found['cancelled']} streams cancelled midway: nothing runs "
         f"{found['running_zero_s']:.2f} s later\n"
-        f"{found['requests']} requests: memory {memory[0]:.0f} to {memory[1]:.0f} MiB, "
-        f"shared memory {shm[0]:.1f} to {shm[1]:.1f} MiB"
+        f"MiB before, after half of and after {found['requests']} requests"
     )
+    for name in found["memory_mib"][0]:
+        values = [one.get(name, 0) for one in found["memory_mib"]]
+        print(f"  {name:28}" + "".join(f"{value:>8.0f}" for value in values))
+    print(f"  {'shared memory':28}" + "".join(f"{value:>8.1f}" for value in found["shm_mib"]))
 
 
 def show_cancels(result: dict[str, Any]) -> None:

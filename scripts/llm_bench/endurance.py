@@ -31,10 +31,10 @@ class Endurance:
     running_zero_s: float
     """From the last cancel until the gauge says that the engine runs nothing."""
     requests: int
-    memory_mib: tuple[float, float]
-    """Resident, of the stub and what is below it, before and after the requests."""
-    shm_mib: tuple[float, float]
-    """Of this server's shared memory."""
+    memory_mib: list[dict[str, float]]
+    """Resident, by process: of the stub and what is below it. Before, halfway and after."""
+    shm_mib: list[float]
+    """Of this server's shared memory, at the same times."""
 
     def summary(self) -> dict[str, object]:
         return asdict(self)
@@ -45,16 +45,13 @@ async def endure(
 ) -> Endurance:
     """`region` begins the names of the server's shared memory."""
     running_zero_s = await _cancel(address, metrics, model)
-    await _ask(address, model, WARMUP)
-    memory, shm = _memory_mib(region, model), _shm_mib(region)
-    await _ask(address, model, requests // BURST)
-    return Endurance(
-        CANCELLED,
-        round(running_zero_s, 2),
-        requests // BURST * BURST,
-        (memory, _memory_mib(region, model)),
-        (shm, _shm_mib(region)),
-    )
+    bursts = max(1, requests // BURST // 2)
+    memory, shm = [], []
+    for now in (WARMUP, bursts, bursts):
+        await _ask(address, model, now)
+        memory.append(_memory_mib(region, model))
+        shm.append(_shm_mib(region))
+    return Endurance(CANCELLED, round(running_zero_s, 2), 2 * bursts * BURST, memory, shm)
 
 
 async def _cancel(address: str, metrics: str, model: str) -> float:
@@ -100,7 +97,7 @@ def _shm_mib(region: str) -> float:
     return round(used / MIB, 1)
 
 
-def _memory_mib(region: str, model: str) -> float:
+def _memory_mib(region: str, model: str) -> dict[str, float]:
     page = os.sysconf("SC_PAGE_SIZE")
     below: set[int] = set()
     parents = dict(_parents())
@@ -110,8 +107,11 @@ def _memory_mib(region: str, model: str) -> float:
             below |= {pid} if region in command else set()
     while more := {pid for pid, parent in parents.items() if parent in below} - below:
         below |= more
-    pages = sum(int((PROC / str(pid) / "statm").read_text().split()[1]) for pid in below)
-    return round(pages * page / MIB, 1)
+    found: dict[str, float] = {}
+    for pid in sorted(below):
+        pages = int((PROC / str(pid) / "statm").read_text().split()[1])
+        found[f"{(PROC / str(pid) / 'comm').read_text().strip()} {pid}"] = round(pages * page / MIB)
+    return found
 
 
 def _parents() -> Iterator[tuple[int, int]]:
