@@ -54,8 +54,12 @@ class SemanticIndex:
     ) -> Likeness | None:
         """None: this request is only answered by the same one, or the embedder is away."""
         asked = [message for message in request.messages if message.role is not Role.SYSTEM]
-        if len(asked) != 1 or asked[0].role is not Role.USER:
-            return None
+        if (
+            len(asked) != 1
+            or asked[0].role is not Role.USER
+            or asked[0] is not request.messages[-1]
+        ):
+            return None  # a group is all but the last message's text
         text = asked[0].content
         if not text.strip() or len(text) > MAX_CHARS:
             return None

@@ -125,6 +125,15 @@ async def test_whatever_else_differs_is_another_request(changed: dict[str, Any])
     assert await hit_after(HOW_DO, HOW_CAN, AllAlike(), **changed) is None
 
 
+async def test_a_question_that_others_speak_after_is_answered_to_the_same_words_only() -> None:
+    rude = SYSTEM.model_copy(update={"content": "Be rude."})
+    index = SemanticIndex(AllAlike(), answers := MemoryAnswers())
+    async with caching(lambda _: ["an answer"], answers, semantic=index) as cached:
+        await said(cached, request(messages=(USER, SYSTEM)))
+        await stored(cached)
+        assert await hit_of(cached, request(messages=(USER, rude))) is None
+
+
 @pytest.mark.parametrize(
     "turn",
     [
