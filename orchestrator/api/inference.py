@@ -120,8 +120,8 @@ class Inference:
                     async for chunk in chunks:
                         said = True
                         yield chunk
-            except Unavailable:
-                if said:
+            except Unavailable as error:
+                if said or not error.another_may_answer:
                     raise
                 failed[decided.model] = "failed just now"
             else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from contextlib import suppress
 
 from orchestrator.api.streams import closing
 from orchestrator.domain.catalogue import ModelEntry
@@ -31,7 +32,7 @@ class PaidModels:
 
     async def chat(self, entry: ModelEntry, request: ChatRequest) -> AsyncGenerator[ChatChunk]:
         """Raises Exhausted BUDGET: a budget of `request.tenant` is spent, or reserved."""
-        reservation = await self._ledger.reserve(request.tenant, "", entry.most_micros)
+        reservation = await self._reserved(request.tenant, entry.most_micros)
         calls: tuple[ModelCall, ...] = ()
         try:
             async with closing(self._language.chat(request)) as chunks:
@@ -51,12 +52,28 @@ class PaidModels:
         finally:
             await self._settle(reservation, calls)
 
+    async def _reserved(self, tenant: str, micros: int) -> Reservation:
+        """Who leaves before the reply would hold the rest of the budget until it expires."""
+        reserving = asyncio.create_task(self._ledger.reserve(tenant, "", micros))
+        try:
+            return await asyncio.shield(reserving)
+        except asyncio.CancelledError:
+            self._lasting(self._given_back(reserving))
+            raise
+
+    async def _given_back(self, reserving: asyncio.Task[Reservation]) -> None:
+        with suppress(FleetError):  # nothing was reserved
+            await self._booked(await reserving, ())
+
     async def _settle(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
         """Whoever asked may be gone: what was taken is booked all the same."""
-        task = asyncio.create_task(self._booked(reservation, calls))
+        await asyncio.shield(self._lasting(self._booked(reservation, calls)))
+
+    def _lasting(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
-        await asyncio.shield(task)
+        return task
 
     async def _booked(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
         try:

@@ -117,6 +117,12 @@ class Unavailable(FleetError):
         super().__init__(message, reason=reason, metadata=metadata, retry_after_s=retry_after_s)
         self.remedy = remedy
 
+    @property
+    def another_may_answer(self) -> bool:
+        """It is a model's failure, which another model may not meet."""
+        of_models = self.reason in ("MODEL_UNAVAILABLE", "RATE_LIMITED")
+        return of_models and self.remedy is not Remedy.GIVE_UP
+
 
 class DeadlineExceeded(FleetError):
     default_reason = "DEADLINE_EXCEEDED"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.catalogue import Catalogue, ModelEntry
 from orchestrator.domain.chat import ChatFinished
-from orchestrator.domain.errors import FleetError, Remedy, Unavailable
+from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.machine import Failed, InferenceFinished
 from orchestrator.domain.runs import CallOutcome, ModelCall, RunError, StepRecord
 from orchestrator.domain.work import Claim
@@ -33,9 +33,6 @@ from orchestrator.worker.emitter import Emitter
 from orchestrator.worker.offer import Offer
 
 log = logging.getLogger(__name__)
-
-_OF_MODELS = ("MODEL_UNAVAILABLE", "RATE_LIMITED")
-"""Reasons of failures that another model may not meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +141,7 @@ class StepHandler:
                 answer = answer or await self._answering.answer(attempt, entry, emitter)
                 return await self._commit(attempt, answer, entry, routed.took_ms, emitter)
             except Unavailable as error:
-                if error.reason not in _OF_MODELS or error.remedy is Remedy.GIVE_UP:
+                if not error.another_may_answer:
                     raise
                 self._metrics.left(entry.name)
                 failed[entry.name] = "not answering"

@@ -1,16 +1,24 @@
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Sequence
+
 import pytest
 
 from orchestrator.adapters.memory_state import open_memory_state
+from orchestrator.adapters.memory_state.database import Database
+from orchestrator.adapters.memory_state.ledger import MemoryLedger
 from orchestrator.adapters.scripted_models import ScriptedLanguageModel
 from orchestrator.api.inference import Generate, Inference
 from orchestrator.domain.budgets import BudgetRule, Budgets, Period
 from orchestrator.domain.chat import ChatFinished, TextChunk
 from orchestrator.domain.errors import Exhausted, Unavailable
+from orchestrator.domain.events import RouteDecided
 from orchestrator.domain.messages import Message, Role
+from orchestrator.domain.runs import ModelCall
 from orchestrator.domain.usage import Totals
-from orchestrator.ports.ledger import Ledger
+from orchestrator.ports.ledger import Ledger, Reservation
 from orchestrator.ports.models import LanguageModel
 from orchestrator.ports.state import Limits
 from orchestrator.ports.tools import ToolRegistry
@@ -34,6 +42,33 @@ def inference(language: LanguageModel, ledger: Ledger) -> Inference:
         tools=ToolRegistry([OneTool()]),
         ledger=ledger,
     )
+
+
+class SlowLedger(MemoryLedger):
+    """Reserves at once, and replies when it is let."""
+
+    def __init__(self, limits: Limits) -> None:
+        super().__init__(Database(limits=limits, now_ms=lambda: time.time_ns() // 1_000_000))
+        self.reserved, self.replies, self.settled = (asyncio.Event() for _ in range(3))
+
+    async def reserve(
+        self, tenant: str, agent: str, micros: int, *, ttl_s: float = 300.0
+    ) -> Reservation:
+        reservation = await super().reserve(tenant, agent, micros, ttl_s=ttl_s)
+        self.reserved.set()
+        await self.replies.wait()
+        return reservation
+
+    async def settle(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
+        await super().settle(reservation, calls)
+        self.settled.set()
+
+
+class LedgerAway(SlowLedger):
+    async def reserve(
+        self, tenant: str, agent: str, micros: int, *, ttl_s: float = 300.0
+    ) -> Reservation:
+        raise Unavailable("the state store does not answer", reason="STORE_UNAVAILABLE")
 
 
 async def bill(ledger: Ledger) -> list[tuple[str, Totals]]:
@@ -96,6 +131,35 @@ async def test_a_second_answer_waits_its_turn_while_the_rest_of_the_budget_is_re
         await first.aclose()
         assert await anext(asked.generate(QUESTION, tenant="acme")) == TextChunk("Hel")
     assert (refused.value.reason, refused.value.retry_after_s is not None) == ("BUDGET", True)
+
+
+async def test_who_leaves_before_the_reservation_is_known_leaves_nothing_reserved() -> None:
+    rule = BudgetRule(limit_micros=1_000, period=Period.TOTAL)
+    ledger = SlowLedger(Limits(budgets=Budgets(default=rule)))
+    asked = inference(ScriptedLanguage(), ledger)
+
+    async def ask() -> None:
+        await anext(asked.generate(QUESTION, tenant="acme"))
+
+    asking = asyncio.create_task(ask())
+    await ledger.reserved.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    ledger.replies.set()
+    async with asyncio.timeout(10):
+        await ledger.settled.wait()
+    (budget,) = await ledger.budgets("acme")
+    assert (budget.spent_micros, budget.reserved_micros) == (0, 0)
+
+
+async def test_a_ledger_that_is_away_is_not_taken_for_a_model_that_failed() -> None:
+    routed = Generate("", "", QUESTION.messages)
+    chunks = inference(ScriptedLanguage(), LedgerAway(Limits())).generate(routed, tenant="acme")
+    assert isinstance(await anext(chunks), RouteDecided)
+    with pytest.raises(Unavailable) as refused:
+        await anext(chunks)
+    assert refused.value.reason == "STORE_UNAVAILABLE"
 
 
 async def test_a_model_that_breaks_off_is_not_paid() -> None:
