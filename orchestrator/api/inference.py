@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.api import limits
 from orchestrator.api.agents import check_policy, check_sampling
 from orchestrator.api.conversation import check_messages
+from orchestrator.api.fitting import fitting
+from orchestrator.api.output_schemas import check_output_schema
 from orchestrator.api.paid import PaidModels
 from orchestrator.api.streams import closing
 from orchestrator.domain.agents import ModelPolicy, Sampling
@@ -17,7 +20,9 @@ from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, Malfo
 from orchestrator.domain.errors import Conflict, InvalidInput, Unavailable
 from orchestrator.domain.events import AnswerCached, RouteDecided
 from orchestrator.domain.messages import Message, Role
+from orchestrator.domain.output_schema import OutputShape
 from orchestrator.domain.routing import NEW_TOKENS, Classification, Demand, tokens_of
+from orchestrator.execution.outputs import asked_for
 from orchestrator.model_calls.router import NOTHING_KNOWN, LiveModels, Router
 from orchestrator.ports.ledger import Ledger
 from orchestrator.ports.models import Embedder, LanguageModel, RequestClassifier
@@ -26,7 +31,9 @@ from orchestrator.ports.tools import ToolRegistry
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """An empty `model` leaves the choice to the router, under `policy`."""
+    """An empty `model` leaves the choice to the router, under `policy`. With
+    `output_schema_json`, a JSON Schema, the answer is JSON that fits it, and comes as a whole.
+    """
 
     model: str
     system_prompt: str
@@ -34,6 +41,7 @@ class Generate:
     tools: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     policy: ModelPolicy = ModelPolicy()
+    output_schema_json: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +108,14 @@ class Inference:
         next; there is a `RouteDecided` for each.
 
         Raises:
-            Conflict: MALFORMED_TOOL_CALL, the model wrote a call that can't be read.
+            Conflict: MALFORMED_TOOL_CALL, the model wrote a call that can't be read;
+                INVALID_OUTPUT, its answer does not fit the schema. Both are charged.
             Exhausted: BUDGET, the tenant has spent it, or reserved the rest.
         """
         self._check(request)
+        if request.output_schema_json:  # off the loop, as with an agent's
+            field = "output_schema_json"
+            await asyncio.to_thread(check_output_schema, request.output_schema_json, field)
         if request.model:
             async with closing(self._asked(request, tenant)) as chunks:
                 async for chunk in chunks:
@@ -131,9 +143,12 @@ class Inference:
         self, request: Generate, tenant: str
     ) -> AsyncGenerator[ChatChunk | AnswerCached]:
         entry = self._catalogue[request.model]
-        asked = self._chat_request(request, tenant)
+        asked = self._chat_request(request, entry, tenant)
+        answer = self._paid.chat(entry, asked)
+        if asked.output is not None:
+            answer = fitting(answer, asked.output.schema, entry.name)
         try:
-            async with closing(self._paid.chat(entry, asked)) as chunks:
+            async with closing(answer) as chunks:
                 async for chunk in chunks:
                     if isinstance(chunk, ChatFinished) and chunk.cached is not None:
                         yield chunk.cached
@@ -152,21 +167,24 @@ class Inference:
                 "messages has no text of a user to route by: name a model", field="model"
             )
         needs = {Capability.CHAT} | ({Capability.TOOLS} if request.tools else set())
-        size = len(request.system_prompt) + sum(len(m.content) for m in request.messages)
+        size = len(request.system_prompt) + len(request.output_schema_json)
+        size += sum(len(m.content) for m in request.messages)
         demand = Demand(needs, tokens_of(size), request.sampling.max_tokens or NEW_TOKENS)
         policy = request.policy.model_copy(update={"cascade": False})
         (decided,) = await self._router.route([asked[-1]], [demand], policy, away=failed)
         return decided
 
-    def _chat_request(self, request: Generate, tenant: str) -> ChatRequest:
-        messages = request.messages
-        if request.system_prompt:
-            messages = (Message(role=Role.SYSTEM, content=request.system_prompt), *messages)
+    def _chat_request(self, request: Generate, entry: ModelEntry, tenant: str) -> ChatRequest:
+        messages, schema = request.messages, request.output_schema_json
+        asked = asked_for(schema, entry) if schema else ""
+        if prompt := "\n\n".join(filter(None, (request.system_prompt, asked))):
+            messages = (Message(role=Role.SYSTEM, content=prompt), *messages)
         return ChatRequest(
             model=request.model,
             messages=messages,
             tools=tuple(spec.schema for spec in self._tools.select(request.tools)),
             sampling=request.sampling,
+            output=OutputShape(json.loads(schema)) if schema else None,
             tenant=tenant,
         )
 
@@ -179,6 +197,12 @@ class Inference:
         limits.names(request.tools, "tools", known=self._tools.specs(), what="tool")
         check_sampling(request.sampling, "sampling")
         check_messages(request.messages)
+        if request.tools and request.output_schema_json:
+            raise InvalidInput(
+                "tools can't be offered with output_schema_json, which makes the whole answer "
+                "JSON: leave one of them out, or start a run, which does both",
+                field="tools",
+            )
 
 
 def _priced(chunk: ChatChunk, entry: ModelEntry) -> ChatChunk:

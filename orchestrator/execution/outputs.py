@@ -9,12 +9,26 @@ from typing import Any, NoReturn
 
 from jsonschema.exceptions import best_match
 
+from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.execution.bounded_check import TooMuch, errors
 
 MAX_OUTPUT_BYTES = 65_536
 MAX_CHECKS = 50_000
 _MAX_WHY_CHARS = 400
 _FENCED = re.compile(r"```[a-zA-Z]*\n(.*)\n```", re.DOTALL)
+
+
+_AS_JSON = "Answer with one JSON value and nothing else."
+_FITTING = "It has to fit this JSON Schema:\n"
+
+
+def asked_for(schema_json: str, entry: ModelEntry) -> str:
+    """Returns what tells the model to answer so.
+
+    The schema is left out where the engine knows it anyhow, rather than push the conversation out.
+    """
+    shown = not entry.constrains or len(schema_json) <= entry.context_tokens
+    return f"{_AS_JSON} {_FITTING}{schema_json}" if shown else _AS_JSON
 
 
 class BadOutput(Exception):

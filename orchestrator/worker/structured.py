@@ -16,11 +16,8 @@ from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import FinishReason, ToolSchema
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.output_schema import OutputShape
-from orchestrator.execution.outputs import BadOutput, read_output
+from orchestrator.execution.outputs import BadOutput, asked_for, read_output
 from orchestrator.worker.repair import Repair
-
-_AS_JSON = "Answer with one JSON value and nothing else."
-_FITTING = "It has to fit this JSON Schema:\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +55,7 @@ class Structured:
         self._schema = json.loads(schema_json)
         self._entry = entry
         self._tools = tools
-        # The engine knows the schema anyhow: it is not to push the conversation out.
-        shown = not entry.constrains or len(schema_json) <= entry.context_tokens
-        self._asked = f"{_AS_JSON} {_FITTING}{schema_json}" if shown else _AS_JSON
+        self._asked = asked_for(schema_json, entry)
 
     def first(self) -> Turn:
         if not self._tools:

@@ -156,6 +156,7 @@ def generate(request: inference_pb2.GenerateRequest) -> Generate:
         tools=tuple(request.tools),
         sampling=sampling(request.sampling, "sampling"),
         policy=model_policy(request.policy, "policy"),
+        output_schema_json=request.output_schema_json,
     )
 
 

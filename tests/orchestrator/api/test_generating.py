@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,9 +16,10 @@ from orchestrator.adapters.scripted_models import ScriptedLanguageModel
 from orchestrator.api.inference import Generate, Inference
 from orchestrator.domain.budgets import BudgetRule, Budgets, Period
 from orchestrator.domain.chat import ChatFinished, TextChunk
-from orchestrator.domain.errors import Exhausted, Unavailable
+from orchestrator.domain.errors import Conflict, Exhausted, InvalidInput, Unavailable
 from orchestrator.domain.events import RouteDecided
 from orchestrator.domain.messages import Message, Role
+from orchestrator.domain.output_schema import OutputShape
 from orchestrator.domain.runs import ModelCall
 from orchestrator.domain.usage import Totals
 from orchestrator.ports.ledger import Ledger, Reservation
@@ -31,6 +35,12 @@ from tests.orchestrator.rpc.given import (
 )
 
 QUESTION = Generate("llm_small", "", (Message(role=Role.USER, content="hi"),))
+
+SCHEMA = (
+    '{"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], '
+    '"additionalProperties": false}'
+)
+AS_JSON = replace(QUESTION, system_prompt="Be brief.", output_schema_json=SCHEMA)
 
 
 def inference(language: LanguageModel, ledger: Ledger) -> Inference:
@@ -160,6 +170,48 @@ async def test_a_ledger_that_is_away_is_not_taken_for_a_model_that_failed() -> N
     with pytest.raises(Unavailable) as refused:
         await anext(chunks)
     assert refused.value.reason == "STORE_UNAVAILABLE"
+
+
+async def test_with_a_schema_the_answer_is_its_json_as_a_whole() -> None:
+    language = ScriptedLanguageModel([['```json\n{"n": ', "42}\n```"]])
+    async with open_memory_state() as state:
+        chunks = inference(language, state.ledger).generate(AS_JSON, tenant="acme")
+        said = [chunk async for chunk in chunks]
+    assert said[:-1] == [TextChunk('{"n":42}')]
+    (asked,) = language.requests
+    assert asked.output == OutputShape(json.loads(SCHEMA))
+    assert asked.messages[0].role is Role.SYSTEM
+    assert asked.messages[0].content.startswith("Be brief.")
+    assert SCHEMA in asked.messages[0].content
+
+
+@pytest.mark.parametrize("text", ["I can't", '{"n": "x"}', '{"n": 1, "more": 2}', ""])
+async def test_an_answer_that_does_not_fit_its_schema_is_refused_and_charged(text: str) -> None:
+    async with open_memory_state() as state:
+        asked = inference(ScriptedLanguageModel([[text]]), state.ledger)
+        with pytest.raises(Conflict, match="the answer of llm_small can't be used") as refused:
+            await anext(asked.generate(AS_JSON, tenant="acme"))
+        ((_, taken),) = await bill(state.ledger)
+    assert (refused.value.reason, taken.calls) == ("INVALID_OUTPUT", 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "match"),
+    [
+        ({"output_schema_json": "{"}, "output_schema_json", "is not JSON"),
+        ({"output_schema_json": '{"type": "no"}'}, "output_schema_json", "not JSON Schema"),
+        ({"tools": ("calculator",)}, "tools", "can't be offered with output_schema_json"),
+    ],
+)
+async def test_a_schema_that_can_not_be_kept_to_is_refused_before_a_model_is_asked(
+    changed: dict[str, Any], field: str, match: str
+) -> None:
+    language = ScriptedLanguageModel([])
+    async with open_memory_state() as state:
+        asked = inference(language, state.ledger)
+        with pytest.raises(InvalidInput, match=match) as refused:
+            await anext(asked.generate(replace(AS_JSON, **changed), tenant="acme"))
+    assert (refused.value.field, language.requests) == (field, [])
 
 
 async def test_a_model_that_breaks_off_is_not_paid() -> None:

@@ -186,6 +186,13 @@ async def test_an_unreadable_tool_call_aborts_the_call(fleet: Fleet) -> None:
     assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "MALFORMED_TOOL_CALL")
 
 
+async def test_an_answer_that_is_not_what_the_schema_asks_for_aborts_the_call(fleet: Fleet) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        [_ async for _ in fleet.inference.Generate(generating(output_schema_json="{}"))]
+    refused = refusal(error.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.ABORTED, "INVALID_OUTPUT")
+
+
 async def test_a_model_that_is_gone_is_unavailable_after_what_it_said(fleet: Fleet) -> None:
     gone = Unavailable("llm_small is gone", reason="MODEL_UNAVAILABLE", retry_after_s=1.5)
     fleet.language.chunks = [TextChunk("Hel"), gone]
