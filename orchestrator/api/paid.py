@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
 from contextlib import suppress
 
 from orchestrator.api.streams import closing
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.chat import ChatChunk, ChatFinished, ChatRequest, MalformedToolCall
-from orchestrator.domain.errors import FleetError
+from orchestrator.domain.errors import FleetError, Unavailable
 from orchestrator.domain.runs import CallOutcome, ModelCall
+from orchestrator.execution.retry import full_jitter
 from orchestrator.ports.ledger import Ledger, Reservation
 from orchestrator.ports.models import LanguageModel
 
 log = logging.getLogger(__name__)
+
+_BOOKING_S = 15.0
+"""How long a store that is away is waited for: less than it knows a booking that is repeated."""
 
 
 class PaidModels:
@@ -76,8 +81,16 @@ class PaidModels:
         return task
 
     async def _booked(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
+        give_up = time.monotonic() + _BOOKING_S
+        waits = full_jitter(base_s=0.1, cap_s=1.0)
         try:
-            await self._ledger.settle(reservation, calls)
+            while True:
+                try:
+                    return await self._ledger.settle(reservation, calls)
+                except Unavailable:
+                    if time.monotonic() > give_up:
+                        raise
+                await asyncio.sleep(next(waits))
         except FleetError as error:
             log.error(  # noqa: TRY400 - where it was raised says nothing
                 "tenant %s: %s could not be booked: %s",

@@ -81,6 +81,18 @@ class LedgerAway(SlowLedger):
         raise Unavailable("the state store does not answer", reason="STORE_UNAVAILABLE")
 
 
+class LedgerAwayAtTheEnd(SlowLedger):
+    """Books nothing the first two times."""
+
+    tries = 0
+
+    async def settle(self, reservation: Reservation, calls: Sequence[ModelCall]) -> None:
+        self.tries += 1
+        if self.tries <= 2:
+            raise Unavailable("the state store does not answer", reason="STORE_UNAVAILABLE")
+        await super().settle(reservation, calls)
+
+
 async def bill(ledger: Ledger) -> list[tuple[str, Totals]]:
     rows = await ledger.by_day("acme", [await ledger.today()])
     return [(row.model, row.totals) for row in rows]
@@ -212,6 +224,14 @@ async def test_a_schema_that_can_not_be_kept_to_is_refused_before_a_model_is_ask
         with pytest.raises(InvalidInput, match=match) as refused:
             await anext(asked.generate(replace(AS_JSON, **changed), tenant="acme"))
     assert (refused.value.field, language.requests) == (field, [])
+
+
+async def test_an_answer_is_booked_when_the_ledger_that_was_away_is_back() -> None:
+    ledger = LedgerAwayAtTheEnd(Limits())
+    ledger.replies.set()
+    [_ async for _ in inference(ScriptedLanguage(), ledger).generate(QUESTION, tenant="acme")]
+    ((_, taken),) = await bill(ledger)
+    assert (taken.calls, ledger.tries) == (1, 3)
 
 
 async def test_a_model_that_breaks_off_is_not_paid() -> None:
