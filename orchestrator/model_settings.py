@@ -31,9 +31,9 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = {
 class Provider(Section):
     """Models behind OpenAI's or Anthropic's API. Without `key` none is sent.
 
-    Each process holds at most `max_connections`; a request waits for a free one as long as
-    for a new one, `connect_s`. `first_byte_s` and `between_chunks_s` bound silence, `whole_s`
-    an answer. `headers` go with every request.
+    Each process holds at most `max_connections`; a request waits for a free one up to
+    `first_byte_s`, and again as long for the first piece. `between_chunks_s` bounds silence after
+    that, `whole_s` an answer. `headers` go with every request.
     """
 
     kind: Literal["openai", "anthropic"]
@@ -51,6 +51,7 @@ class Provider(Section):
     @classmethod
     def _reachable(cls, url: str) -> str:
         parts = urlsplit(url)
+        _ = parts.port  # raises ValueError where it is none
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be http://host/… or https://host/…")
         if parts.username is not None or parts.password is not None:

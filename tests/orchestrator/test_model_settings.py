@@ -55,6 +55,7 @@ def test_secrets_of_a_provider_hide_in_repr(tmp_path: Path) -> None:
             "put the secret in key",
         ),
         ('[providers.lab]\nkind = "openai"\nbase_url = "x"\n', "must be http://host"),
+        ('[providers.lab]\nkind = "openai"\nbase_url = "http://x:99999/v1"\n', "[Pp]ort"),
         ('[providers.lab]\nkind = "cohere"\nbase_url = "http://x"\n', r"providers\.lab\.kind"),
         ('[triton]\naddress = "a:1"\naddresses = ["b:1"]\n', "either address or addresses"),
         ('[triton]\naddresses = ["banana"]\n', "'banana' must be host:port"),
