@@ -112,13 +112,15 @@ class Try:
         self._breaker = breaker
         self._admitted = admitted
         self._show = show
+        self._told = False
         self.begun = False
 
     def begin(self) -> None:
         """To be told of the first chunk: a probe need not wait for the last one."""
         self.begun = True
-        if self._breaker.circuit is Circuit.HALF_OPEN:
+        if self._breaker.circuit is not Circuit.CLOSED:
             self._breaker.succeeded(self._admitted)
+            self._told = True
             self._show()
 
     def __enter__(self) -> Self:
@@ -130,7 +132,8 @@ class Try:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._judge(error)(self._admitted)
+        if not self._told:
+            self._judge(error)(self._admitted)
         self._show()
 
     def _judge(self, error: BaseException | None) -> Callable[[Admitted], None]:

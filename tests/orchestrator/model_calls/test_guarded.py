@@ -152,6 +152,30 @@ async def test_one_request_probes_and_its_first_word_lets_the_others_in() -> Non
         assert not given.guarded.unready()
 
 
+async def test_a_probe_whose_first_word_comes_late_lets_the_others_in_as_well() -> None:
+    gate = asyncio.Event()
+    broken = True
+
+    def turn(_: object) -> Turn:
+        return [down()] if broken else [gate, "first"]
+
+    given = guarded(ScriptedLanguageModel(turn))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await said(given.guarded)
+    broken = False
+    given.clock.now += 5.0
+    async with aclosing(given.guarded.chat(request())) as probing:
+        first = asyncio.ensure_future(anext(probing))
+        await asyncio.sleep(0)
+        given.clock.now += 17.0
+        assert "resting" in given.guarded.unready()["m"]
+        gate.set()
+        await first
+        assert not given.guarded.unready()
+        assert given.figure("fleet_model_circuit", model="m", state="closed") == 1
+
+
 async def test_a_probe_that_is_stopped_lets_the_next_one_go() -> None:
     broken = True
 
