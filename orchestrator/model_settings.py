@@ -71,7 +71,7 @@ class Retries(Section):
     cap_s: float = Field(default=2.0, gt=0, le=300)
     wait_s: float = Field(default=2.0, ge=0, le=60)
     breaker_failures: int = Field(default=5, ge=1)
-    breaker_rest_s: float = Field(default=5.0, gt=0)
+    breaker_rest_s: float = Field(default=5.0, gt=0, allow_inf_nan=False)
 
 
 class Routing(Section):
