@@ -67,9 +67,10 @@ class Gate:
         return f"full with {self._places.limit} requests in flight" if self._places.full else ""
 
     def leave_alone(self, for_s: float, why: str) -> None:
-        """`why` goes before "for 30 s"."""
-        self._rests_why = why
-        self._rests_until = self._now() + min(for_s, self._policy.longest_rest_s)
+        """`why` goes before "for 30 s". A rest that is under way is never made shorter."""
+        until = self._now() + min(for_s, self._policy.longest_rest_s)
+        if until > self._rests_until:
+            self._rests_until, self._rests_why = until, why
 
     @asynccontextmanager
     async def place(self, limit: int, room: WaitingRoom, *, within_s: float) -> AsyncIterator[None]:

@@ -83,6 +83,20 @@ async def test_for_a_long_wait_the_model_is_left_alone_until_then() -> None:
     assert await said(given.guarded) == "hello"
 
 
+async def test_a_shorter_wait_that_is_told_later_ends_no_longer_one() -> None:
+    gate = asyncio.Event()
+    model = ScriptedLanguageModel([[gate, limited(3.0)], [limited(30.0)]])
+    given = guarded(model)
+    first = asyncio.create_task(said(given.guarded))
+    await until(lambda: len(model.requests) == 1)
+    with pytest.raises(Unavailable):
+        await said(given.guarded)
+    gate.set()
+    with pytest.raises(Unavailable):
+        await first
+    assert given.guarded.unready() == {"m": "rate limited for 30 s"}
+
+
 async def test_a_limit_that_names_no_wait_is_tried_again_and_then_left_alone() -> None:
     model = ScriptedLanguageModel(lambda _: [limited(None)])
     given = guarded(model)
