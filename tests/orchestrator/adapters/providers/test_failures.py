@@ -415,7 +415,7 @@ async def test_requests_that_learn_at_the_same_time_what_is_not_taken_are_all_an
             return OPENAI.reply("Ray")
         if len(server.requests) > 1:
             both_asked.set()
-        refusal = {"param": "temperature", "code": "unsupported_value"}
+        refusal: dict[str, Any] = {"param": "temperature", "code": "unsupported_value"}
         return replace(OPENAI.refusing(400, "invalid_request_error", **refusal), before=both_asked)
 
     async with ScriptedServer(strict) as server, OPENAI.connected(server) as models:
