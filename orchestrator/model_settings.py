@@ -31,9 +31,9 @@ _KNOWN: Mapping[str, Mapping[str, Any]] = {
 class Provider(Section):
     """Models behind OpenAI's or Anthropic's API. Without `key` none is sent.
 
-    Each process holds at most `max_connections`; a request waits for a free one as long as
-    for a new one, `connect_s`. `first_byte_s` and `between_chunks_s` bound silence, `whole_s`
-    an answer. `headers` go with every request.
+    Each process holds at most `max_connections`; a request waits for a free one up to
+    `first_byte_s`, and again as long for the first piece. `between_chunks_s` bounds silence after
+    that, `whole_s` an answer. `headers` go with every request.
     """
 
     kind: Literal["openai", "anthropic"]
@@ -51,6 +51,7 @@ class Provider(Section):
     @classmethod
     def _reachable(cls, url: str) -> str:
         parts = urlsplit(url)
+        _ = parts.port  # raises ValueError where it is none
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("must be http://host/… or https://host/…")
         if parts.username is not None or parts.password is not None:
@@ -70,7 +71,7 @@ class Retries(Section):
     cap_s: float = Field(default=2.0, gt=0, le=300)
     wait_s: float = Field(default=2.0, ge=0, le=60)
     breaker_failures: int = Field(default=5, ge=1)
-    breaker_rest_s: float = Field(default=5.0, gt=0)
+    breaker_rest_s: float = Field(default=5.0, gt=0, allow_inf_nan=False)
 
 
 class Routing(Section):

@@ -27,7 +27,7 @@ _NUMBERS = (
     "completion_tokens",
     "cost_micros",
 )
-_SUMS = ("CALLS", "CACHED", "PROMPT", "CACHED", "COMPLETION", "COST")
+_SUMS = ("CALLS", "CACHED CALLS", "PROMPT", "CACHED PROMPT", "COMPLETION", "COST")
 _BUDGET = ("BUDGET OF", "PERIOD", "LIMIT", "SPENT", "RESERVED", "LEFT")
 
 
@@ -54,7 +54,8 @@ class _Groups(click.ParamType[tuple[str, ...]]):
 @click.option(
     "--by",
     type=_Groups(),
-    help="Of day, agent, model, separated by commas; none. Default: day,model.",
+    help="Of day, agent, model, separated by commas; none. Default: day,model; of one session or "
+    "run: model.",
 )
 @click.option("--from", "first_day", default="", metavar="DAY", help="YYYY-MM-DD, of UTC.")
 @click.option("--to", "last_day", default="", metavar="DAY", help="Included. Default: today.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Annotated
 
 from pydantic import Field
 
@@ -37,6 +38,9 @@ class ToolCallFormat(StrEnum):
     MISTRAL = "mistral"
 
 
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
 class ModelEntry(Value):
     """One model. Prices are in millionths of the currency per million tokens.
 
@@ -63,7 +67,7 @@ class ModelEntry(Value):
     ttft_ms: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     tpot_ms: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     least_confidence: float = Field(default=0.9, ge=0.0, le=1.0)
-    quality: Mapping[str, float] = Field(default_factory=dict)
+    quality: Mapping[str, Probability] = Field(default_factory=dict)
     tool_format: ToolCallFormat = ToolCallFormat.HERMES
     structured_format: StructuredFormat = StructuredFormat.STRUCTURED_OUTPUTS
 

@@ -32,6 +32,7 @@ class Admitted:
     """The right to make one call. Hand it back with what came of it."""
 
     round: int
+    probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Resting:
 class Breaker:
     """Tell it the end of each call that it admitted: `succeeded`, `failed` or `withdrawn`.
 
-    What a call says that was admitted before the circuit changed is not counted.
+    What a call says that was admitted before the circuit changed is not counted, but for the
+    success of a probe: where each takes longer than it is given, there would be no way back.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Breaker:
             self._become(Circuit.HALF_OPEN)
         if self._circuit is Circuit.HALF_OPEN:
             self._probe_ends = self._now() + within_s
-        return Admitted(self._round)
+        return Admitted(self._round, probe=self._circuit is Circuit.HALF_OPEN)
 
     def wait_s(self) -> float:
         """The least time until a call may be made; 0: now."""
@@ -83,11 +85,10 @@ class Breaker:
         return self._policy.rest_s if self._probe_ends < math.inf else 0.0
 
     def succeeded(self, admitted: Admitted) -> None:
-        if admitted.round != self._round:
-            return
-        self._failures = 0
-        if self._circuit is Circuit.HALF_OPEN:
+        if admitted.probe and self._circuit is not Circuit.CLOSED:
             self._become(Circuit.CLOSED)
+        elif admitted.round == self._round:
+            self._failures = 0
 
     def failed(self, admitted: Admitted) -> None:
         if admitted.round != self._round:

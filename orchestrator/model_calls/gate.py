@@ -67,9 +67,10 @@ class Gate:
         return f"full with {self._places.limit} requests in flight" if self._places.full else ""
 
     def leave_alone(self, for_s: float, why: str) -> None:
-        """`why` goes before "for 30 s"."""
-        self._rests_why = why
-        self._rests_until = self._now() + min(for_s, self._policy.longest_rest_s)
+        """`why` goes before "for 30 s". A rest that is under way is never made shorter."""
+        until = self._now() + min(for_s, self._policy.longest_rest_s)
+        if until > self._rests_until:
+            self._rests_until, self._rests_why = until, why
 
     @asynccontextmanager
     async def place(self, limit: int, room: WaitingRoom, *, within_s: float) -> AsyncIterator[None]:
@@ -112,13 +113,15 @@ class Try:
         self._breaker = breaker
         self._admitted = admitted
         self._show = show
+        self._told = False
         self.begun = False
 
     def begin(self) -> None:
         """To be told of the first chunk: a probe need not wait for the last one."""
         self.begun = True
-        if self._breaker.circuit is Circuit.HALF_OPEN:
+        if self._breaker.circuit is not Circuit.CLOSED:
             self._breaker.succeeded(self._admitted)
+            self._told = True
             self._show()
 
     def __enter__(self) -> Self:
@@ -130,7 +133,8 @@ class Try:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._judge(error)(self._admitted)
+        if not self._told:
+            self._judge(error)(self._admitted)
         self._show()
 
     def _judge(self, error: BaseException | None) -> Callable[[Admitted], None]:

@@ -63,11 +63,12 @@ class OpenAIModels(ProviderModels):
     async def _open(self, call: Call, entry: ModelEntry, request: ChatRequest, room: int) -> None:
         refused = self._refused.setdefault(entry.name, set())
         while True:
-            values = parameters(entry, request, room, openai=self._of_openai, refused=refused)
+            without = frozenset(refused)  # others may learn of more while this one is on its way
+            values = parameters(entry, request, room, openai=self._of_openai, refused=without)
             try:
                 return await call.open(self._create(values))
             except _ParameterRefused as refusal:
-                if refusal.name in refused:
+                if refusal.name in without:
                     raise
                 log.info("%s does not take %s: left out from now on", entry.name, refusal.name)
                 refused.add(refusal.name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.adapters.provider_connection.context_length import TooLong, too_long
 from orchestrator.adapters.provider_connection.scrubbing import named, scrubbed
-from orchestrator.adapters.provider_connection.waits import retry_after_s
+from orchestrator.adapters.provider_connection.waits import asked_s, retry_after_s
 from orchestrator.domain.catalogue import ModelEntry
 from orchestrator.domain.errors import FleetError, InvalidInput, Remedy, Unavailable
 
@@ -130,7 +130,7 @@ class Failures:
             return Unavailable(
                 f"model {model} is limited: {said}, too many requests or tokens",
                 reason=RATE_LIMITED,
-                retry_after_s=self._wait(refusal),
+                retry_after_s=retry_after_s(refusal.headers, self.clock()),
                 remedy=Remedy.RETRY_HERE,
             )
         if status in (503, 529):
@@ -148,7 +148,8 @@ class Failures:
         return unavailable(model, f"{self.provider} {what}")
 
     def _wait(self, refusal: Refusal) -> float | None:
-        return retry_after_s(refusal.headers, self.clock())
+        """Of a failure that is not about limits, whose headers come with every answer."""
+        return asked_s(refusal.headers, self.clock())
 
 
 def unavailable(

@@ -147,8 +147,9 @@ class Call:
             if isinstance(piece, FleetError):
                 raise piece
             self._streamed = True
-            self._until = self._clock() + self._settings.between_chunks_s
             yield piece
+            # From here on: who reads slowly is not the provider's silence.
+            self._until = self._clock() + self._settings.between_chunks_s
 
     async def close(self) -> None:
         if self._stream is not None:

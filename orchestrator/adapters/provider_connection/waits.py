@@ -28,21 +28,32 @@ _LIMITS = (
 def retry_after_s(headers: Mapping[str, str], now: float) -> float | None:
     """`now` is the time of the Unix epoch; names of `headers` are in lower case.
 
-    `retry-after-ms` (OpenAI) is finer than `retry-after` (RFC 9110, 10.2.3: seconds or a date).
-    Without either it is the longest reset of the limits that are used up, or that are told.
+    Where it does not ask (`asked_s`), the longest reset of the limits that are used up, or that
+    are told.
+    """
+    told = asked_s(headers, now)
+    if told is None:
+        used_up = [reset for left, reset in _LIMITS if headers.get(left, "").strip() == "0"]
+        told = _longest(headers, used_up, now)
+        if told is None:
+            told = _longest(headers, [reset for _, reset in _LIMITS], now)
+    return _bounded(told)
+
+
+def asked_s(headers: Mapping[str, str], now: float) -> float | None:
+    """What it says in so many words: `retry-after-ms` (OpenAI), which is finer than `retry-after`
+    (RFC 9110, 10.2.3: seconds or a date).
     """
     asked = (
         _number(headers.get("retry-after-ms"), 0.001),
         _number(headers.get("retry-after"), 1.0),
         _until_date(headers.get("retry-after"), now),
     )
-    told = next((wait for wait in asked if wait is not None), None)
-    if told is None:
-        used_up = [reset for left, reset in _LIMITS if headers.get(left, "").strip() == "0"]
-        told = _longest(headers, used_up, now)
-        if told is None:
-            told = _longest(headers, [reset for _, reset in _LIMITS], now)
-    return None if told is None else min(max(told, 0.0), MAX_WAIT_S)
+    return _bounded(next((wait for wait in asked if wait is not None), None))
+
+
+def _bounded(wait_s: float | None) -> float | None:
+    return None if wait_s is None else min(max(wait_s, 0.0), MAX_WAIT_S)
 
 
 def _longest(headers: Mapping[str, str], names: Iterable[str], now: float) -> float | None:

@@ -101,20 +101,26 @@ class TritonGauges(EngineGauges):
     async def _read(self, client: httpx2.AsyncClient, url: str) -> None:
         began = self._clock()
         try:
-            self._readings[url] = _Reading(began, _waiting_in(await page(client, url)))
+            self._readings[url] = _Reading(
+                began, _waiting_in(await page(client, url, within_s=_TIMEOUT_S))
+            )
         except (httpx2.HTTPError, ValueError, OverflowError) as error:
             log.debug("the metrics at %s can't be read: %s", url, error or type(error).__name__)
 
 
-async def page(client: httpx2.AsyncClient, url: str) -> bytes:
-    """Raises HTTPError, and ValueError: there is more than metrics would be."""
+async def page(client: httpx2.AsyncClient, url: str, *, within_s: float) -> bytes:
+    """Raises HTTPError, and ValueError: it is longer, or takes longer, than metrics would."""
     text = bytearray()
-    async with client.stream("GET", url) as response:
-        response.raise_for_status()
-        async for piece in response.aiter_bytes():
-            text += piece
-            if len(text) > _MAX_BYTES:
-                raise ValueError(f"more than {_MAX_BYTES} bytes")
+    try:
+        # Of the whole: the client's own timeouts are of each piece.
+        async with asyncio.timeout(within_s), client.stream("GET", url) as response:
+            response.raise_for_status()
+            async for piece in response.aiter_bytes():
+                text += piece
+                if len(text) > _MAX_BYTES:
+                    raise ValueError(f"more than {_MAX_BYTES} bytes")
+    except TimeoutError:
+        raise ValueError(f"there is no end of it within {within_s:g} s") from None
     return bytes(text)
 
 

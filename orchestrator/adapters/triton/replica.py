@@ -70,7 +70,8 @@ class Replica:
         """Whoever waits for this server is told that it is gone."""
         now = asyncio.get_running_loop().time()
         for waiting in self._waiting:
-            waiting.reschedule(now)
+            if not waiting.expired():  # it may take long to leave
+                waiting.reschedule(now)
 
     async def heard(self, model: str, awaited: Awaitable[T]) -> T:
         """Raises Unreachable: the server is held for gone meanwhile."""

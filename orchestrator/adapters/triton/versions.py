@@ -127,7 +127,7 @@ class TritonVersions(ModelVersions):
 
     async def _metrics(self, url: str) -> bytes:
         try:
-            return await page(self._client, url) if self._client else b""
+            return await page(self._client, url, within_s=_TIMEOUT_S) if self._client else b""
         except (httpx2.HTTPError, ValueError) as error:
             log.debug("the metrics at %s can't be read: %s", url, error or type(error).__name__)
             return b""

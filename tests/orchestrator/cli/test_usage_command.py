@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -36,9 +37,11 @@ async def test_usage_is_a_table_by_day_and_model_with_a_total(fleet: Fleet, addr
     await answered(fleet, REJECTED, CACHED, USED)
     today = await fleet.state.ledger.today()
     shown = await fleet_command(address, "usage")
-    headings, large, small, total = (line.split() for line in shown.out.splitlines())
-    assert headings[:2] == ["DAY", "MODEL"]
-    assert headings[2:] == ["CALLS", "CACHED", "PROMPT", "CACHED", "COMPLETION", "COST"]
+    headings, *rows = shown.out.splitlines()
+    large, small, total = (row.split() for row in rows)
+    assert re.split(" {2,}", headings) == [
+        *("DAY", "MODEL", "CALLS", "CACHED CALLS", "PROMPT", "CACHED PROMPT", "COMPLETION", "COST")
+    ]
     assert large == [today, "llm_large", "1", "0", "100", "40", "20", "0.000108"]
     assert small == [today, "llm_small", "2", "1", "200", "0", "17", "0.000012"]
     assert total == ["total", "3", "1", "300", "40", "37", "0.000120"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,12 +84,28 @@ def test_a_probe_that_does_not_end_in_its_time_has_failed() -> None:
     lost = admitted(breaker)
     clock.now += PROBE_S + 3.0
     assert breaker.admit(within_s=PROBE_S) == Resting(7.0)
-    breaker.succeeded(lost)
+    breaker.withdrawn(lost)
     clock.now += 7.0
     probe = admitted(breaker)
-    breaker.succeeded(lost)
+    breaker.failed(lost)
     assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
     breaker.succeeded(probe)
+    assert breaker.circuit is Circuit.CLOSED
+
+
+@pytest.mark.parametrize("wait_s", [1.0, 8.0])
+def test_a_probe_that_succeeds_late_closes_it_all_the_same(wait_s: float) -> None:
+    clock = Clock()
+    breaker = opened(clock)
+    clock.now += 10.0
+    slow = admitted(breaker)
+    clock.now += PROBE_S + 3.0
+    assert isinstance(breaker.admit(within_s=PROBE_S), Resting)
+    clock.now += wait_s
+    breaker.admit(within_s=PROBE_S)
+    breaker.succeeded(slow)
+    assert breaker.circuit is Circuit.CLOSED
+    breaker.failed(slow)
     assert breaker.circuit is Circuit.CLOSED
 
 

@@ -83,6 +83,20 @@ async def test_for_a_long_wait_the_model_is_left_alone_until_then() -> None:
     assert await said(given.guarded) == "hello"
 
 
+async def test_a_shorter_wait_that_is_told_later_ends_no_longer_one() -> None:
+    gate = asyncio.Event()
+    model = ScriptedLanguageModel([[gate, limited(3.0)], [limited(30.0)]])
+    given = guarded(model)
+    first = asyncio.create_task(said(given.guarded))
+    await until(lambda: len(model.requests) == 1)
+    with pytest.raises(Unavailable):
+        await said(given.guarded)
+    gate.set()
+    with pytest.raises(Unavailable):
+        await first
+    assert given.guarded.unready() == {"m": "rate limited for 30 s"}
+
+
 async def test_a_limit_that_names_no_wait_is_tried_again_and_then_left_alone() -> None:
     model = ScriptedLanguageModel(lambda _: [limited(None)])
     given = guarded(model)
@@ -150,6 +164,30 @@ async def test_one_request_probes_and_its_first_word_lets_the_others_in() -> Non
         gate.set()
         await first
         assert not given.guarded.unready()
+
+
+async def test_a_probe_whose_first_word_comes_late_lets_the_others_in_as_well() -> None:
+    gate = asyncio.Event()
+    broken = True
+
+    def turn(_: object) -> Turn:
+        return [down()] if broken else [gate, "first"]
+
+    given = guarded(ScriptedLanguageModel(turn))
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await said(given.guarded)
+    broken = False
+    given.clock.now += 5.0
+    async with aclosing(given.guarded.chat(request())) as probing:
+        first = asyncio.ensure_future(anext(probing))
+        await asyncio.sleep(0)
+        given.clock.now += 17.0
+        assert "resting" in given.guarded.unready()["m"]
+        gate.set()
+        await first
+        assert not given.guarded.unready()
+        assert given.figure("fleet_model_circuit", model="m", state="closed") == 1
 
 
 async def test_a_probe_that_is_stopped_lets_the_next_one_go() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from orchestrator.adapters.provider_connection import ProviderConnection
-from orchestrator.domain.chat import FinishReason
+from orchestrator.domain.chat import ChatFinished, FinishReason
 from orchestrator.domain.errors import FleetError, InvalidInput, Remedy, Unavailable
 from orchestrator.domain.messages import Message, Role
 from orchestrator.domain.runs import Usage
@@ -74,6 +75,15 @@ CASES = (
     Case("429, nothing left to pay with", 429, "insufficient_quota", remedy=Remedy.TRY_ANOTHER),
     Case("402", 402, "billing_error", remedy=Remedy.TRY_ANOTHER),
     Case("500", 500, "server_error"),
+    Case(
+        "500 beside limits that have nothing to do with it",
+        *(500, "server_error"),
+        headers={
+            "x-ratelimit-remaining-requests": "9999",
+            "x-ratelimit-reset-requests": "8.64s",
+            "anthropic-ratelimit-requests-reset": "2999-10-21T07:29:00Z",
+        },
+    ),
     Case("502", 502, "bad_gateway"),
     Case("504", 504, "timeout_error"),
     Case("408", 408, "timeout"),
@@ -305,6 +315,23 @@ async def test_silence_within_an_answer_ends_it(dialect: Dialect) -> None:
 
 
 @both
+async def test_a_reader_who_takes_long_is_no_silence_of_the_provider(dialect: Dialect) -> None:
+    more = asyncio.Event()
+    parts = dialect.answer("Ray", "leigh")
+    async with (
+        ScriptedServer([Reply([*parts[:4], more, *parts[4:]])]) as server,
+        dialect.connected(server, between_chunks_s=0.5) as models,
+        aclosing(models.chat(ASKED)) as chunks,
+    ):
+        assert await anext(chunks)
+        await asyncio.sleep(0.6)
+        asyncio.get_running_loop().call_later(0.05, more.set)
+        *_, last = [chunk async for chunk in chunks]
+
+    assert isinstance(last, ChatFinished)
+
+
+@both
 async def test_an_answer_without_end_is_ended(dialect: Dialect) -> None:
     begun = dialect.answer("Ray", "leigh")[:4]
     async with (
@@ -378,6 +405,23 @@ async def test_a_parameter_that_a_model_does_not_take_is_left_out_from_then_on()
     assert first.finished.reason is FinishReason.STOP
     assert len(server.requests) == 4
     assert server.requests[-1].json["max_completion_tokens"] == MODEL.max_new_tokens
+
+
+async def test_requests_that_learn_at_the_same_time_what_is_not_taken_are_all_answered() -> None:
+    both_asked = asyncio.Event()
+
+    def strict(received: Any) -> Reply:
+        if "temperature" not in received.json:
+            return OPENAI.reply("Ray")
+        if len(server.requests) > 1:
+            both_asked.set()
+        refusal: dict[str, Any] = {"param": "temperature", "code": "unsupported_value"}
+        return replace(OPENAI.refusing(400, "invalid_request_error", **refusal), before=both_asked)
+
+    async with ScriptedServer(strict) as server, OPENAI.connected(server) as models:
+        answers = await asyncio.gather(ask(models), ask(models))
+
+    assert [answer.text for answer in answers] == ["Ray", "Ray"]
 
 
 async def test_a_parameter_that_the_request_needs_is_not_left_out() -> None:

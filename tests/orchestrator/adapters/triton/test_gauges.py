@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+
+import httpx2
+import pytest
 
 from orchestrator.adapters.triton import TritonGauges
+from orchestrator.adapters.triton.gauges import page
 from orchestrator.domain.catalogue import ModelEntry
 from tests.conftest import RunningTriton
 
@@ -104,6 +108,23 @@ async def test_a_value_older_than_a_second_is_not_known() -> None:
         assert gauges.waiting("small") == 3
         clock.now_s += 0.2
         assert gauges.waiting("small") is None
+
+
+async def test_a_server_that_drips_does_not_keep_its_reader() -> None:
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        with suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(b"# nothing yet\n")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+
+    server = await asyncio.start_server(drip, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/metrics"
+    async with server, httpx2.AsyncClient(timeout=1.0, trust_env=False) as client:
+        async with asyncio.timeout(5):
+            with pytest.raises(ValueError, match="no end of it"):
+                await page(client, url, within_s=0.2)
 
 
 async def test_a_server_that_is_away_or_talks_nonsense_leaves_the_value_unknown() -> None:

@@ -9,7 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from orchestrator.adapters.triton import TritonReplicas
+from orchestrator.adapters.triton import TritonConnection, TritonReplicas
+from orchestrator.adapters.triton.replica import Replica
 from orchestrator.adapters.triton.wire import infer_request
 from orchestrator.domain.errors import Unavailable
 from tests.orchestrator.adapters.triton.virtual import ASKED, Server, Time
@@ -144,6 +145,25 @@ async def test_a_silent_one_is_found_out_and_its_requests_go_to_the_other() -> N
             task.result()
     assert servers[1].requests > 0
     assert servers[0].requests == 8
+
+
+async def test_who_is_slow_to_leave_a_silent_one_may_be_told_twice() -> None:
+    replica, ending = Replica(TritonConnection("a:1"), Time()), asyncio.Event()
+
+    async def silence() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await ending.wait()
+
+    asked = asyncio.create_task(replica.heard("m", silence()))
+    for _ in range(2):
+        for _ in range(3):
+            await asyncio.sleep(0)
+        replica.leave()
+    ending.set()
+    with pytest.raises(Unavailable):
+        await asked
 
 
 async def test_a_stream_that_had_begun_at_a_silent_one_ends_with_the_reason() -> None:
