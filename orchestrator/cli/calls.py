@@ -8,7 +8,10 @@ from orchestrator.cli.render import counted, money, table
 from orchestrator.client import FleetClient
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2, usage_pb2
 
-_CALL = ("STEP", "CALL OF", "OUTCOME", "TOKENS", "CACHED", "PRICE IN", "CACHED", "OUT", "COST")
+_CALL = (
+    *("STEP", "CALL OF", "OUTCOME", "TOKENS", "CACHED"),
+    *("PRICE IN", "PRICE CACHED", "PRICE OUT", "COST"),
+)
 _BY_MODEL = [usage_pb2.GetUsageRequest.GROUP_BY_MODEL]
 
 

@@ -131,7 +131,10 @@ async def test_a_run_is_shown_with_each_call_its_outcome_and_its_price(
 ) -> None:
     run_id = await answered(fleet, REJECTED, CACHED, USED)
     shown = (await fleet_command(address, "runs", "get", run_id)).out
-    calls = shown[shown.index("CALL OF") :].splitlines()[1:4]
+    headings, *calls = shown[shown.index("CALL OF") :].splitlines()[:4]
+    assert re.split(" {2,}", headings)[2:] == [
+        *("TOKENS", "CACHED", "PRICE IN", "PRICE CACHED", "PRICE OUT", "COST")
+    ]
     assert [line.split() for line in calls] == [
         ["1", "llm_small", "rejected", "100+10", "0", "0.100000", "0.100000", "0.200000",
          "0.000012"],
