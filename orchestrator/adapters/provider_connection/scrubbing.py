@@ -21,7 +21,9 @@ def named(code: object) -> str:
 
 
 def scrubbed(message: str, sent: Iterable[str]) -> str:
-    message = " ".join(message[:MAX_CHARS].split())
+    # What draws on a terminal goes as well: people read this in one.
+    shown = "".join(c if c.isprintable() else " " for c in message[:MAX_CHARS])
+    message = " ".join(shown.split())
     if not message:
         return "no reason was given"
     if _KEY.search(message):

@@ -386,6 +386,14 @@ async def test_a_reason_that_quotes_the_prompt_is_withheld(dialect: Dialect) -> 
     assert "4711" not in raised.value.message
 
 
+@both
+async def test_a_reason_can_not_draw_on_a_terminal(dialect: Dialect) -> None:
+    reply = dialect.refusing(400, "invalid_request_error", "wrong\x1b[2J \u202eyaw")
+    async with ScriptedServer([reply]) as server, dialect.connected(server) as models:
+        with pytest.raises(InvalidInput, match=r"wrong \[2J yaw"):
+            await ask(models)
+
+
 async def test_a_parameter_that_a_model_does_not_take_is_left_out_from_then_on() -> None:
     """As OpenAI's reasoning models refuse a temperature, and older servers the newer limit."""
 
