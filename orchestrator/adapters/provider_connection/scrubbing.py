@@ -21,14 +21,17 @@ def named(code: object) -> str:
 
 
 def scrubbed(message: str, sent: Iterable[str]) -> str:
-    # What draws on a terminal goes as well: people read this in one.
-    shown = "".join(c if c.isprintable() else " " for c in message[:MAX_CHARS])
-    message = " ".join(shown.split())
+    message = _plain(message[:MAX_CHARS])
     if not message:
         return "no reason was given"
     if _KEY.search(message):
         return WITHHELD
     starts = range(max(1, len(message) - QUOTE_CHARS + 1))
     quotes = {message[at : at + QUOTE_CHARS] for at in starts}
-    spaced = (" ".join(text.split()) for text in sent)
-    return WITHHELD if any(quote in text for text in spaced for quote in quotes) else message
+    plain = map(_plain, sent)
+    return WITHHELD if any(quote in text for text in plain for quote in quotes) else message
+
+
+def _plain(text: str) -> str:
+    """With single spaces for what does not print, some of which draws on a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())

@@ -375,9 +375,9 @@ async def test_vllms_errors_inside_of_a_stream_have_their_status_as_code() -> No
 
 @both
 async def test_a_reason_that_quotes_the_prompt_is_withheld(dialect: Dialect) -> None:
-    told = "My account number is 4711-0815-2342"
+    told = "My account\u200bnumber is 4711-0815-2342"
     request = replace(ASKED, messages=(Message(role=Role.USER, content=told),))
-    quoting = f"messages.0: 'account  number is\n4711-0815-2342' {'is wrong ' * 50}"
+    quoting = f"messages.0: 'account\u200b number is\n4711-0815-2342' {'is wrong ' * 50}"
     reply = dialect.refusing(400, "invalid_request_error", quoting)
     async with ScriptedServer([reply]) as server, dialect.connected(server) as models:
         with pytest.raises(InvalidInput, match="withheld") as raised:
