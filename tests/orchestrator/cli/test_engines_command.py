@@ -85,6 +85,11 @@ def test_an_engine_is_installed_once(home: Path, index: Index) -> None:
     assert "a model that runs on the old one needs: fleet models load" in anew.stdout
 
 
+def _heeds_interrupts() -> None:
+    """What a shell starts in the background does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_installation_leaves_nothing(
     home: Path, index: Index, tmp_path: Path, number: signal.Signals
@@ -99,10 +104,17 @@ def test_an_interrupted_installation_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background job's is off
     )
-    until(lambda: started.exists() or process.poll() is not None, within_s=90, what="the check")
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=20)
+    try:
+        until(lambda: started.exists() or process.poll() is not None, within_s=90, what="the check")
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
     assert "interrupted; nothing was changed" in said
     assert process.returncode == 130
     assert environments(EngineStore(home)) == []

@@ -111,9 +111,7 @@ async def test_one_that_is_ten_times_slower_gets_under_15_percent_of_the_request
 async def test_no_run_fails_and_no_request_when_one_is_stopped(
     small_triton: TritonServer, second_triton: TritonServer, how: signal.Signals
 ) -> None:
-    await _serves(second_triton)
-    pid = (await second_triton.status()).pid
-    assert pid is not None
+    pid = await _serves(second_triton)
     replicas, requests = counted(small_triton.grpc_url, second_triton.grpc_url)
     model = TritonLanguageModel(replicas, {"echo": ECHO})
     try:
@@ -134,9 +132,7 @@ async def test_no_run_fails_and_no_request_when_one_is_stopped(
 async def test_one_that_was_away_serves_again(
     small_triton: TritonServer, second_triton: TritonServer
 ) -> None:
-    await _serves(second_triton)
-    pid = (await second_triton.status()).pid
-    assert pid is not None
+    pid = await _serves(second_triton)
     replicas, requests = counted(small_triton.grpc_url, second_triton.grpc_url)
     async with replicas:
         os.kill(pid, signal.SIGKILL)
@@ -195,7 +191,14 @@ async def _asked(requests: Counter[str], url: str, count: int) -> bool:
     return requests[url] >= count
 
 
-async def _serves(server: TritonServer) -> None:
+async def _serves(server: TritonServer) -> int:
+    """Returns the pid of the process that serves; of one just started the launcher has still to
+    hear.
+    """
     async with TritonConnection(server.grpc_url) as connection, asyncio.timeout(100):
-        while not await connection.ready("echo_llm"):  # noqa: ASYNC110 - another process's
+        while True:
+            pid = (await server.status()).pid
+            alive = pid is not None and Path(f"/proc/{pid}").exists()
+            if pid is not None and alive and await connection.ready("echo_llm"):
+                return pid
             await asyncio.sleep(0.1)
