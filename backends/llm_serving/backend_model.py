@@ -23,6 +23,7 @@ from backends.llm_serving.tensors import (
     take_hint,
 )
 from backends.llm_serving.trace import Trace
+from backends.llm_serving.unload_watch import UnloadWatch
 
 EXIT_CODE = 70
 EXIT_DELAY_S = 1.0
@@ -61,6 +62,9 @@ class LlmBackendModel(ABC):
                 trace=trace,
             )
             self._service.start()
+            self._unload_watch = UnloadWatch(
+                lambda: bool(pb_utils.is_model_ready(name, version)), self._service.retire
+            )
         except LlmError as error:
             raise pb_utils.TritonModelException(str(error)) from None
 
@@ -80,6 +84,7 @@ class LlmBackendModel(ABC):
             self._service.submit(call, responder)
 
     def finalize(self) -> None:
+        self._unload_watch.close()
         self._service.close()
 
     def _give_up(self, reason: str) -> None:

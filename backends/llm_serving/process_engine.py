@@ -12,7 +12,7 @@ from pathlib import Path
 from backends.llm_serving.engine import Engine, EngineRequest, Listener, Report
 from backends.llm_serving.errors import EngineFailed, Unavailable
 from backends.llm_serving.process_group import kill_group
-from backends.llm_serving.wire import Cancel, Failed, Message, Ready, Stop
+from backends.llm_serving.wire import Cancel, Failed, Message, Ready
 
 START_TIMEOUT_S = 600.0
 STOP_TIMEOUT_S = 5.0
@@ -40,6 +40,7 @@ class ProcessEngine(Engine):
         self._check = check
         self._environment = environment or {}
         self._sending = threading.Lock()
+        self._starting = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._reader: threading.Thread | None = None
@@ -47,7 +48,10 @@ class ProcessEngine(Engine):
 
     def start(self, listener: Listener) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        with theirs, self._starting:
+            if self._closing:
+                ours.close()
+                raise EngineFailed("the engine did not start: it is being closed")
             command = [self._python, "-m", self._module]
             self._process = subprocess.Popen(
                 [*command, str(theirs.fileno()), str(self._version_folder)],
@@ -77,13 +81,15 @@ class ProcessEngine(Engine):
             self._send(Cancel(request_id))
 
     def close(self) -> None:
-        self._closing = True
-        process = self._process
-        with contextlib.suppress(Unavailable):
-            self._send(Stop())
+        """Takes no more than some seconds, whatever the process does."""
+        with self._starting:
+            self._closing = True
+            process, connection = self._process, self._connection
         if process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_TIMEOUT_S)
+            if connection is not None:
+                _hang_up(connection)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_TIMEOUT_S)
             self._end_process()
         if self._reader is not None:
             self._reader.join()
@@ -134,3 +140,9 @@ class ProcessEngine(Engine):
         if self._process is not None:
             kill_group(self._process.pid)
             self._process.wait()
+
+
+def _hang_up(connection: Connection) -> None:
+    """The process hears it as Stop, and who is stuck writing to a full socket gets an error."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
+        end.shutdown(socket.SHUT_WR)

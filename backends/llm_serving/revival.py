@@ -22,6 +22,7 @@ class Revival:
         self._hooks = hooks
         self._restarts = restarts
         self._deaths_in_a_row = 0
+        self._stopping = False
         self._deaths: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._watch, name="revival", daemon=True)
         self._thread.start()
@@ -33,19 +34,26 @@ class Revival:
         """The engine works: the next death begins a new row."""
         self._deaths_in_a_row = 0
 
-    def close(self) -> None:
+    def stop(self) -> None:
+        """A start that has begun goes on; there is no other, and nothing is given up."""
+        self._stopping = True
         self._deaths.put(None)
+
+    def close(self) -> None:
+        """Waits for a start that has begun."""
+        self.stop()
         self._thread.join()
 
     def _watch(self) -> None:
         while (reason := self._deaths.get()) is not None:
             self._hooks.on_down(reason)
             if not self._revive(reason):
-                self._hooks.on_given_up(reason)
+                if not self._stopping:
+                    self._hooks.on_given_up(reason)
                 return
 
     def _revive(self, reason: str) -> bool:
-        while True:
+        while not self._stopping:
             self._deaths_in_a_row += 1
             if self._deaths_in_a_row > self._restarts:
                 return False
@@ -57,3 +65,4 @@ class Revival:
             else:
                 self._hooks.on_up()
                 return True
+        return False

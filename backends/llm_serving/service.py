@@ -74,6 +74,8 @@ class LlmService:
         self._named: dict[str, int] = {}
         self._refusal: str | None = "the engine is starting"
         self._closing = False
+        self._retiring = threading.Lock()
+        self._retired = False
         hooks = Hooks(
             start=lambda: engine.start(self),
             on_down=self._down,
@@ -121,8 +123,24 @@ class LlmService:
         self._metrics.ended("invalid" if isinstance(error, InvalidRequest) else "unavailable")
         self._senders.send(lane, responder, error)
 
+    def retire(self) -> None:
+        """Lets running calls end for `drain_timeout_s`, fails what is left and ends the engine.
+
+        Whatever comes after is refused.
+        """
+        with self._retiring:
+            if not self._retired:
+                self._retired = True
+                self._retire()
+
     def close(self) -> None:
-        """Lets running calls end for `drain_timeout_s`, then fails what is left."""
+        self.retire()
+        self._revival.close()
+        self._watch.close()
+        self._senders.close()
+        self._metrics.close()
+
+    def _retire(self) -> None:
         with self._lock:
             self._closing = True
             self._refusal = "the model is being unloaded"
@@ -131,11 +149,10 @@ class LlmService:
         if left:
             self._log.info(f"{left} calls did not end within the drain time and are cut off")
         self._fail_all(Unavailable("the model was unloaded before the answer was complete"))
-        self._watch.close()
-        self._revival.close()
+        # In this order: who starts the engine, or writes to it, may hang until it is gone.
+        self._revival.stop()
         self._engine.close()
-        self._senders.close()
-        self._metrics.close()
+        self._metrics.engine_up(False)
 
     def report(self, report: Report) -> None:
         for chunk in report.chunks:
@@ -150,9 +167,8 @@ class LlmService:
 
     def _down(self, reason: str) -> None:
         with self._lock:
-            if self._closing:
-                return
-            self._refusal = "the engine has died and is being started again"
+            if not self._closing:
+                self._refusal = "the engine has died and is being started again"
         self._metrics.engine_died()
         self._log.error(f"the engine died: {reason}")
         self._fail_all(EngineFailed("the engine died while it worked on this request"))

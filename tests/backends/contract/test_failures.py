@@ -166,7 +166,9 @@ async def test_an_unload_lets_a_stream_end_refuses_what_comes_later_and_ends_the
     served: Served,
 ) -> None:
     triton, client = served.triton, LlmClient(served.triton.grpc_url)
-    listening = client.listen(PROMPT, ENDLESS, stream=True, return_finish_reason=True)
+    # Shorter than the drain on a slow machine too.
+    sampling = {**ENDLESS, "max_tokens": 1000}
+    listening = client.listen(PROMPT, sampling, stream=True, return_finish_reason=True)
     heard = Heard([(await anext(listening))[0]])
     unload = asyncio.create_task(
         fetch(f"{triton.http_url}/v2/repository/models/{MODEL}/unload", b"{}")

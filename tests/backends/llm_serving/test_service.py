@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends.llm_serving.engine import Load
+from backends.llm_serving.engine import Listener, Load
 from backends.llm_serving.errors import EngineFailed, InvalidRequest, RequestCancelled, Unavailable
 from backends.llm_serving.metrics import Metrics
 from backends.llm_serving.requests import Call, Limits
@@ -215,6 +215,67 @@ def test_closing_cuts_off_what_does_not_end_in_time(opened: Opened) -> None:
     caller = stand.submit()
     stand.service.close()
     assert isinstance(caller.errors[0], Unavailable)
+
+
+def test_retiring_ends_the_engine_fails_what_is_left_and_refuses_what_comes(
+    opened: Opened,
+) -> None:
+    stand = opened(drain_timeout_s=0.0)
+    caller = stand.submit()
+    stand.service.retire()
+    assert stand.engine.closed
+    assert caller.wait(lambda one: one.ended)
+    assert "unloaded before the answer was complete" in str(caller.errors[0])
+    late = stand.submit()
+    assert late.wait(lambda one: one.ended)
+    assert "is being unloaded" in str(late.errors[0])
+    assert stand.value_becomes(0, "fleet_llm_engine_up")
+
+
+def test_an_engine_that_dies_while_the_service_drains_holds_nobody_up(opened: Opened) -> None:
+    stand = opened(drain_timeout_s=10 * DEADLINE_S)
+    caller = stand.submit()
+    closing = threading.Thread(target=stand.service.close)
+    closing.start()
+    while not (refused := stand.submit()).wait(lambda one: one.ended, 0.01):
+        stand.engine.say(max(stand.engine.submitted), "x", reason="stop")
+    assert "is being unloaded" in str(refused.errors[0])
+    stand.engine.die()
+    closing.join(DEADLINE_S)
+    assert not closing.is_alive()
+    assert isinstance(caller.errors[0], EngineFailed)
+
+
+class StartingForEver(ScriptedEngine):
+    """A second start ends only with the engine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ended = threading.Event()
+
+    def start(self, listener: Listener) -> None:
+        super().start(listener)
+        if self.starts > 1:
+            assert self.ended.wait(DEADLINE_S)
+            raise EngineFailed("it was closed")
+
+    def close(self) -> None:
+        super().close()
+        self.ended.set()
+
+
+def test_closing_while_the_engine_is_started_again_waits_for_no_start_and_gives_nothing_up(
+    opened: Opened,
+) -> None:
+    engine = StartingForEver()
+    stand = opened(engine)
+    engine.die()
+    stand.wait_for_engine(lambda one: one.starts == 2)
+    closing = threading.Thread(target=stand.service.close)
+    closing.start()
+    closing.join(DEADLINE_S / 2)
+    assert not closing.is_alive()
+    assert (engine.starts, stand.given_up) == (2, [])
 
 
 def test_metrics_tell_what_happened(opened: Opened) -> None:

@@ -1,0 +1,49 @@
+"""Notices that Triton unloads the model.
+
+Triton finalizes a model once its last request is gone, and says nothing before. So a long call
+would hold an unload up, and 2.51 may keep a request for ever: one whose caller cancelled, or just
+left, while its last response was being written.
+"""
+
+import threading
+from collections.abc import Callable
+
+ASK_EVERY_S = 0.5
+
+
+class UnloadWatch:
+    """Calls `on_unload`, once, when a model that was ready is ready no longer.
+
+    An `is_ready` that raises says nothing: a server that stops answers so.
+    """
+
+    def __init__(
+        self,
+        is_ready: Callable[[], bool],
+        on_unload: Callable[[], None],
+        *,
+        every_s: float = ASK_EVERY_S,
+    ) -> None:
+        self._is_ready = is_ready
+        self._on_unload = on_unload
+        self._every_s = every_s
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="unload-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Waits for an `on_unload` that has begun."""
+        self._closing.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        was_ready = False
+        while not self._closing.wait(self._every_s):
+            try:
+                ready = self._is_ready()
+            except Exception:  # noqa: BLE001, S112
+                continue
+            if was_ready and not ready:
+                self._on_unload()
+                return
+            was_ready = ready
