@@ -104,9 +104,7 @@ def test_an_interrupted_installation_leaves_nothing(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=lambda: signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        ),  # a background job's is off
+        preexec_fn=_heeds_interrupts,  # noqa: PLW1509 - nothing else runs here
     )
     try:
         until(lambda: started.exists() or process.poll() is not None, within_s=90, what="the check")

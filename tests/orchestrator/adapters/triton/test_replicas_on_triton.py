@@ -198,7 +198,10 @@ async def _serves(server: TritonServer) -> int:
     async with TritonConnection(server.grpc_url) as connection, asyncio.timeout(100):
         while True:
             pid = (await server.status()).pid
-            alive = pid is not None and Path(f"/proc/{pid}").exists()
-            if pid is not None and alive and await connection.ready("echo_llm"):
+            if pid is not None and _is_alive(pid) and await connection.ready("echo_llm"):
                 return pid
             await asyncio.sleep(0.1)
+
+
+def _is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
