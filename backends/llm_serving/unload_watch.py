@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 
 ASK_EVERY_S = 0.5
+ANSWERS = 2
+"""In a row that make an unload: while a new version takes an old one's place, one may be wrong."""
 
 
 class UnloadWatch:
@@ -37,13 +39,14 @@ class UnloadWatch:
         self._thread.join()
 
     def _watch(self) -> None:
-        was_ready = False
+        was_ready, unready = False, 0
         while not self._closing.wait(self._every_s):
             try:
                 ready = self._is_ready()
             except Exception:  # noqa: BLE001, S112
                 continue
-            if was_ready and not ready:
+            was_ready |= ready
+            unready = unready + 1 if was_ready and not ready else 0
+            if unready == ANSWERS:
                 self._on_unload()
                 return
-            was_ready = ready

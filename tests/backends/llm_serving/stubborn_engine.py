@@ -15,9 +15,10 @@ LIFETIME_S = 60
 
 if __name__ == "__main__":
     folder = Path(sys.argv[2])
+    connection = Connection(int(sys.argv[1]))
     (folder / "began").touch()
     if not (folder / "slow").exists():
-        Connection(int(sys.argv[1])).send(Ready())
+        connection.send(Ready())
     # Nobody may be left to end it.
     signal.alarm(LIFETIME_S)
     while True:

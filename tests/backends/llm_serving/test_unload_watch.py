@@ -14,6 +14,7 @@ class Server:
     def __init__(self) -> None:
         self.answer: bool | Exception = False
         self.unloads = 0
+        self._then: bool | None = None
         self._asked = 0
         self._changed = threading.Condition()
 
@@ -23,7 +24,10 @@ class Server:
             self._changed.notify_all()
             if isinstance(self.answer, Exception):
                 raise self.answer
-            return self.answer
+            answer = self.answer
+            if self._then is not None:
+                self.answer, self._then = self._then, None
+            return answer
 
     def unload(self) -> None:
         with self._changed:
@@ -38,6 +42,10 @@ class Server:
             assert self._changed.wait_for(
                 lambda: self._asked >= until or bool(self.unloads), DEADLINE_S
             )
+
+    def answers_once(self, answer: bool, *, then: bool) -> None:
+        with self._changed:
+            self.answer, self._then = answer, then
 
     def wait(self, until: Callable[["Server"], bool]) -> bool:
         with self._changed:
@@ -64,5 +72,12 @@ def test_a_model_that_is_not_ready_yet_or_a_server_that_does_not_say_is_no_unloa
     server.becomes(False)
     server.becomes(True)
     server.becomes(RuntimeError("the server is stopping"))
+    server.becomes(True)
+    assert server.unloads == 0
+
+
+def test_one_unready_answer_is_no_unload(server: Server) -> None:
+    server.becomes(True)
+    server.answers_once(False, then=True)
     server.becomes(True)
     assert server.unloads == 0
