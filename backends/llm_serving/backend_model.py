@@ -12,6 +12,7 @@ from backends.llm_serving.engine import Engine
 from backends.llm_serving.errors import LlmError
 from backends.llm_serving.metrics import Metrics
 from backends.llm_serving.orphan import end_with_parent
+from backends.llm_serving.own_server import own_endpoint, readiness
 from backends.llm_serving.service import LlmService, ServiceSettings
 from backends.llm_serving.serving import Serving
 from backends.llm_serving.tensors import (
@@ -62,8 +63,9 @@ class LlmBackendModel(ABC):
                 trace=trace,
             )
             self._service.start()
-            self._unload_watch = UnloadWatch(
-                lambda: bool(pb_utils.is_model_ready(name, version)), self._service.retire
+            endpoint = own_endpoint()
+            self._unload_watch = endpoint and UnloadWatch(
+                readiness(endpoint, name, version), self._service.retire
             )
         except LlmError as error:
             raise pb_utils.TritonModelException(str(error)) from None
@@ -84,7 +86,8 @@ class LlmBackendModel(ABC):
             self._service.submit(call, responder)
 
     def finalize(self) -> None:
-        self._unload_watch.close()
+        if self._unload_watch is not None:
+            self._unload_watch.close()
         self._service.close()
 
     def _give_up(self, reason: str) -> None:

@@ -16,7 +16,7 @@ ANSWERS = 2
 class UnloadWatch:
     """Calls `on_unload`, once, when a model that was ready is ready no longer.
 
-    An `is_ready` that raises says nothing: a server that stops answers so.
+    An `is_ready` that raises says nothing.
     """
 
     def __init__(
