@@ -128,7 +128,8 @@ def show_ways(result: dict[str, Any]) -> None:
 def show_endurance(found: dict[str, Any]) -> None:
     print(
         f"\n{found['cancelled']} streams cancelled midway: nothing runs "
-        f"{found['running_zero_s']:.2f} s later\n"
+        f"{found['running_zero_s']:.2f} s later, and after one more request "
+        f"{found['confirmed_s']:.2f} s later\n"
         f"MiB before, after half of and after {found['requests']} requests"
     )
     for name in found["memory_mib"][0]:

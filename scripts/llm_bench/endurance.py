@@ -30,6 +30,9 @@ class Endurance:
     cancelled: int
     running_zero_s: float
     """From the last cancel until the gauge says that the engine runs nothing."""
+    confirmed_s: float
+    """Until it says so after one short request more: then the count is that of the engine's own
+    steps, and not what was cancelled taken off an earlier one."""
     requests: int
     memory_mib: list[dict[str, float]]
     """Resident, by process: of the stub and what is below it. Before, halfway and after."""
@@ -44,17 +47,19 @@ async def endure(
     address: str, metrics: str, model: str, region: str, *, requests: int
 ) -> Endurance:
     """`region` begins the names of the server's shared memory."""
-    running_zero_s = await _cancel(address, metrics, model)
+    running_zero_s, confirmed_s = await _cancel(address, metrics, model)
     bursts = max(1, requests // BURST // 2)
     memory, shm = [], []
     for now in (WARMUP, bursts, bursts):
         await _ask(address, model, now)
         memory.append(_memory_mib(region, model))
         shm.append(_shm_mib(region))
-    return Endurance(CANCELLED, round(running_zero_s, 2), 2 * bursts * BURST, memory, shm)
+    return Endurance(
+        CANCELLED, round(running_zero_s, 2), round(confirmed_s, 2), 2 * bursts * BURST, memory, shm
+    )
 
 
-async def _cancel(address: str, metrics: str, model: str) -> float:
+async def _cancel(address: str, metrics: str, model: str) -> tuple[float, float]:
     calls = []
     async with grpc.aio.insecure_channel(address) as channel:
         for number, prompt in enumerate(prompts(CANCELLED)):
@@ -63,11 +68,17 @@ async def _cancel(address: str, metrics: str, model: str) -> float:
         for call in calls:
             call.cancel()
         began = time.monotonic()
-        while await asyncio.to_thread(_running, metrics, model):
-            if time.monotonic() - began > DEADLINE_S:
-                raise RuntimeError("the engine still runs what was cancelled")
-            await asyncio.sleep(0.02)
-        return time.monotonic() - began
+        zero_s = await _until_nothing_runs(metrics, model, began)
+        await burst(address, [request_bytes(model, 0, prompts(1)[0], SHORT)])
+        return zero_s, await _until_nothing_runs(metrics, model, began)
+
+
+async def _until_nothing_runs(metrics: str, model: str, began: float) -> float:
+    while await asyncio.to_thread(_running, metrics, model):
+        if time.monotonic() - began > DEADLINE_S:
+            raise RuntimeError("the engine still runs what was cancelled")
+        await asyncio.sleep(0.02)
+    return time.monotonic() - began
 
 
 def _running(metrics: str, model: str) -> float:
