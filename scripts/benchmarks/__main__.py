@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from orchestrator.triton import TritonError
 from scripts.benchmarks.benchmark import ROOT, Bench, Benchmark
 from scripts.benchmarks.outcome import CannotRun, Outcome, WrongAnswer
 from scripts.benchmarks.progress import Progress
@@ -58,7 +59,10 @@ def measure(benchmark: Benchmark, *, quick: bool) -> Outcome:
 
 
 async def _run(benchmark: Benchmark, bench: Bench) -> Outcome:
-    return await benchmark.run(bench)
+    try:
+        return await benchmark.run(bench)
+    except (RuntimeError, TritonError) as error:  # a part of ours, or an engine, did not start
+        raise CannotRun(str(error)) from error
 
 
 def main() -> int:

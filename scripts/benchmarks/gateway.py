@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.client.fleet import FleetClient
@@ -22,9 +22,11 @@ from orchestrator.redis_server import free_port
 from orchestrator.rpc.pb.fleet.v1 import runs_pb2
 from scripts.benchmarks.benchmark import Bench, alternate
 from scripts.benchmarks.cpu import CpuMeter
+from scripts.benchmarks.measured import Measured, series_of
 from scripts.benchmarks.null_chat import ANSWER, chat
-from scripts.benchmarks.outcome import CannotRun, Outcome, Ratio, Series, WrongAnswer
+from scripts.benchmarks.outcome import CannotRun, Outcome, Ratio, WrongAnswer
 from scripts.benchmarks.peers.environment import peer_python
+from scripts.benchmarks.peers.process import running as ended_with_us
 from scripts.step_bench.scene import AT_ONCE as QUESTION
 from scripts.step_bench.stack import running
 
@@ -32,7 +34,7 @@ KEY = "sk-bench"
 MODEL = "null-model"
 OURS, THEIRS = "fleet", "LiteLLM"
 CALLERS = (1, 64)
-_START_S, _STOP_S, _WARM_UP = 120.0, 10.0, 30
+_START_S, _WARM_UP = 120.0, 30
 _CONFIG = f"""\
 model_list:
   - model_name: {MODEL}
@@ -43,18 +45,6 @@ model_list:
 general_settings:
   master_key: {KEY}
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    rate: float
-    p50_ms: float
-    cpu_s: dict[str, float] = field(default_factory=dict)
-    """For a thousand requests, by process group."""
-
-    @property
-    def rate_per_cpu_s(self) -> float:
-        return 1000 / sum(self.cpu_s.values())
 
 
 async def run(bench: Bench) -> Outcome:
@@ -133,26 +123,13 @@ async def _litellm(bench: Bench) -> AsyncIterator[_Proxy]:
     config, port = bench.folder / "litellm.yaml", free_port()
     config.write_text(_CONFIG, encoding="utf-8")
     log = bench.folder / "litellm.log"
+    command = (str(python.parent / "litellm"), "--config", str(config), "--host", "127.0.0.1")
+    more = ("--port", str(port), "--num_workers", "1", "--telemetry", "False")
     with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            str(python.parent / "litellm"),
-            *("--config", str(config), "--host", "127.0.0.1", "--port", str(port)),
-            *("--num_workers", "1", "--telemetry", "False"),
-            stdout=out,
-            stderr=out,
-            cwd=bench.folder,
-        )
-    try:
-        await _answers(process, port, bench, log)
-        yield _Proxy(port, process.pid)
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        proxy = ended_with_us(*command, *more, stdout=out, stderr=out, cwd=bench.folder)
+        async with proxy as process:
+            await _answers(process, port, bench, log)
+            yield _Proxy(port, process.pid)
 
 
 async def _answers(process: asyncio.subprocess.Process, port: int, bench: Bench, log: Path) -> None:
@@ -171,16 +148,7 @@ def _end_of(log: Path) -> str:
 
 
 def _outcome(found: dict[str, list[Measured]]) -> Outcome:
-    series = [
-        Series(
-            name,
-            "requests",
-            rates=[one.rate for one in rounds],
-            latencies_ms=[one.p50_ms for one in rounds],
-            cpu_s={group: [one.cpu_s[group] for one in rounds] for group in rounds[0].cpu_s},
-        )
-        for name, rounds in found.items()
-    ]
+    series = [series_of(name, "requests", rounds) for name, rounds in found.items()]
     pairs = {
         n: list(zip(found[f"{OURS}, {n} at once"], found[f"{THEIRS}, {n} at once"], strict=True))
         for n in CALLERS

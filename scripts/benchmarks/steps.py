@@ -7,7 +7,7 @@ Redis, with workers and a toolbox as processes. Theirs run in one process, and k
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ from redis.asyncio import Redis
 from orchestrator.adapters.redis_state import open_redis_state
 from scripts.benchmarks.benchmark import Bench, alternate
 from scripts.benchmarks.cpu import CpuMeter
-from scripts.benchmarks.outcome import CannotRun, Outcome, Ratio, Series, WrongAnswer
+from scripts.benchmarks.measured import Measured, series_of
+from scripts.benchmarks.outcome import CannotRun, Outcome, Ratio, WrongAnswer
 from scripts.benchmarks.peers.environment import peer_python
 from scripts.benchmarks.peers.postgres import Postgres, postgres
 from scripts.benchmarks.peers.run_script import run_script
@@ -30,14 +31,6 @@ _SCRIPTS = Path(__file__).parent / "peers"
 _OURS = "fleet, {} worker{}"
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    steps_per_s: float
-    run_p50_ms: float
-    cpu_s: dict[str, float] = field(default_factory=dict)
-    """For a thousand steps, by process group."""
-
-
 Way = Callable[[], Awaitable[Measured]]
 
 
@@ -48,12 +41,13 @@ async def run(bench: Bench) -> Outcome:
     for number in workers:
         ways[_OURS.format(number, "s" * (number > 1))] = _ours(bench, number)
     ways |= await _langgraph(bench, left_out)
-    try:
-        async with postgres(bench.folder / "postgres") as server:
+    async with AsyncExitStack() as up:
+        try:
+            server = await up.enter_async_context(postgres(bench.folder / "postgres"))
+        except CannotRun as reason:
+            left_out.append(f"everything on PostgreSQL: {reason}")
+        else:
             ways |= await _on_postgres(bench, server, left_out)
-            found = await alternate(bench, bench.pick(2, 5), ways)
-    except CannotRun as reason:
-        left_out.append(f"everything on PostgreSQL: {reason}")
         found = await alternate(bench, bench.pick(2, 5), ways)
     outcome = _outcome(found)
     outcome.left_out = left_out
@@ -134,7 +128,7 @@ async def _on_postgres(bench: Bench, server: Postgres, left_out: list[str]) -> d
             meter = CpuMeter({"postgres": [server.pid]})
             found = await _script(python, f"{peer}_steps.py", *arguments, runs)
             taken = 1000 * meter.taken()["postgres"] / (runs * STEPS_OF_A_RUN)
-            return Measured(found.steps_per_s, found.run_p50_ms, found.cpu_s | {"postgres": taken})
+            return Measured(found.rate, found.p50_ms, found.cpu_s | {"postgres": taken})
 
         ways[name] = measure
     return ways
@@ -152,18 +146,9 @@ async def _script(python: Path, script: str, *arguments: str | int) -> Measured:
 
 
 def _outcome(found: dict[str, list[Measured]]) -> Outcome:
-    series = [
-        Series(
-            name,
-            "steps",
-            rates=[one.steps_per_s for one in rounds],
-            latencies_ms=[one.run_p50_ms for one in rounds],
-            cpu_s={group: [one.cpu_s[group] for one in rounds] for group in rounds[0].cpu_s},
-        )
-        for name, rounds in found.items()
-    ]
+    series = [series_of(name, "steps", rounds) for name, rounds in found.items()]
     ours = [
-        max(one.steps_per_s for one in measured)
+        max(one.rate for one in measured)
         for measured in zip(
             *(found[name] for name in found if name.startswith("fleet")), strict=True
         )
@@ -172,7 +157,7 @@ def _outcome(found: dict[str, list[Measured]]) -> Outcome:
         Ratio(
             key,
             f"times {name}",
-            [mine / one.steps_per_s for mine, one in zip(ours, found[name], strict=True)],
+            [mine / one.rate for mine, one in zip(ours, found[name], strict=True)],
             wanted,
         )
         for key, name, wanted in (

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from pathlib import Path
 
 from orchestrator.redis_server import free_port
 from scripts.benchmarks.outcome import CannotRun
+from scripts.benchmarks.peers.process import running
 
 _START_S = 30.0
-_STOP_S = 10.0
 _OTHER_USER = "nobody"  # PostgreSQL does not run as root
 
 
@@ -34,26 +35,11 @@ async def postgres(folder: Path) -> AsyncIterator[Postgres]:
     data.mkdir(parents=True)
     user = _user(folder, data)
     _run([str(binaries / "initdb"), "-D", str(data), "-U", "bench", "-A", "trust"], user)
-    process = await asyncio.create_subprocess_exec(
-        str(binaries / "postgres"),
-        *("-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(data)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        user=user,
-        cwd=data,
-    )
-    try:
+    command = (str(binaries / "postgres"), "-D", str(data), "-p", str(port), "-k", str(data))
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    async with running(*command, "-h", "127.0.0.1", user=user, cwd=data, **silent) as process:
         await _answers(process, port)
-        url = f"postgresql://bench@127.0.0.1:{port}/postgres"
-        yield Postgres(url, process.pid)
-    finally:
-        with suppress(ProcessLookupError):
-            process.terminate()
-        try:
-            await asyncio.wait_for(process.wait(), _STOP_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        yield Postgres(f"postgresql://bench@127.0.0.1:{port}/postgres", process.pid)
 
 
 def _binaries() -> Path:
@@ -86,16 +72,11 @@ def _run(command: Sequence[str], user: str | None) -> None:
 
 
 async def _answers(process: asyncio.subprocess.Process, port: int) -> None:
-    try:
-        async with asyncio.timeout(_START_S):
-            while process.returncode is None:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.05)
-                    continue
-                writer.close()
-                return
-    except TimeoutError:
-        pass
+    deadline = time.monotonic() + _START_S
+    while process.returncode is None and time.monotonic() < deadline:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        await asyncio.sleep(0.05)
     raise CannotRun("PostgreSQL did not start")

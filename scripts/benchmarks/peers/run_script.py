@@ -28,10 +28,12 @@ async def run_script(python: Path, script: Path, *arguments: str) -> dict[str, A
     )
     try:
         said, wrong = await asyncio.wait_for(process.communicate(), _LIMIT_S)
-    except (TimeoutError, asyncio.CancelledError):
-        process.kill()
-        await process.wait()
+    except TimeoutError:
         raise CannotRun(f"{script.name} did not end within {_LIMIT_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     lines = said.decode("utf-8", "replace").strip().splitlines()
     if process.returncode or not lines:
         last = " ".join(wrong.decode("utf-8", "replace").split())[-_SAID_CHARS:]
